@@ -1,0 +1,74 @@
+# The tasks of this repository, for people and for CI alike. `make help` lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/bash
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# Bytecode is written as it is needed: compiling a whole environment takes longer than the demo.
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
+
+.PHONY: help
+help: ## List the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+.PHONY: demo
+demo: $(VENV)/.local ## The whole loop on this machine: data, training, gate, endpoint, smoke test (DATA=FILE for your own)
+	@$(BIN)/mlops demo $(if $(DATA),--data "$(DATA)")
+
+.PHONY: test
+test: lint $(VENV)/.test ## Lint, types, import rules and every test
+	@$(BIN)/pytest -n auto --dist loadfile
+
+.PHONY: lint
+lint: $(VENV)/.test ## flake8, ruff format --check, mypy --strict, import-linter
+	$(BIN)/flake8
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.test ## Format the code
+	$(BIN)/ruff format
+
+.PHONY: bench
+bench: $(VENV)/.test ## Measure speed and model quality as ratios (QUICK=1 for a short version); takes a while
+	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+.PHONY: doctor
+doctor: $(VENV)/.local ## Check this machine
+	@$(BIN)/mlops doctor
+
+.PHONY: lock
+lock: $(VENV)/.test ## Make requirements.txt and its parts from pyproject.toml
+	$(BIN)/python -m environment_setup.lock
+
+.PHONY: clean
+clean: ## Stop endpoints, remove the environment and caches; .mlops (data, models, runs) stays
+	@if [ -x $(BIN)/mlops ]; then $(BIN)/mlops down || true; fi
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+$(BIN)/uv: requirements/uv.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "error: $(PYTHON) was not found. Azure ML's SDK needs Python 3.11: install it from python.org, with"; \
+	  echo "  'sudo apt-get install python3.11 python3.11-venv', 'brew install python@3.11' or 'pyenv install 3.11',"; \
+	  echo "  or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; } >&2
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+	  echo "error: $(PYTHON) is $$($(PYTHON) -V 2>&1), but Azure ML's SDK needs Python 3.11"; exit 1; } >&2
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.local: requirements/local.txt pyproject.toml $(BIN)/uv
+	@echo "installing what the local platform needs"
+	@$(INSTALL) -r $<
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.local
+	@echo "installing what the tests need"
+	@$(INSTALL) -r $<
+	@touch $@

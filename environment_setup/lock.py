@@ -1,0 +1,95 @@
+"""Make requirements.txt from pyproject.toml, and from it the parts that are installed where less is needed.
+
+``requirements.txt`` is the exact, hash-pinned lock of everything. The parts hold some of its lines and nothing else:
+
+- ``requirements/local.txt``: the local platform (``make demo``)
+- ``requirements/test.txt``: the local platform, notebooks and the tools of the tests
+- ``requirements/scoring.txt``: what a scoring image holds
+- ``requirements/uv.txt``: the installer
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCK = ROOT / "requirements.txt"
+PARTS = ROOT / "requirements"
+CONDA = ROOT / "insurance_claims" / "scoring" / "conda_dependencies.yml"
+
+SCORING = (
+    "lightgbm",
+    "numpy",
+    "orjson",
+    "pydantic",
+    "pyyaml",
+    "azureml-inference-server-http",
+    "gunicorn",
+)
+"""What score.py and the server around it import."""
+
+_PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", re.MULTILINE)
+
+
+def main() -> None:
+    """Write every lock file."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    base = project["dependencies"]
+    extras = project["optional-dependencies"]
+    everything = [*base, *(line for extra in extras.values() for line in extra)]
+    _compile(everything, LOCK, None)
+    by_name = {re.split(r"[=<>\[]", line)[0].lower(): line for line in everything}
+    _compile(base, PARTS / "local.txt", LOCK)
+    _compile([*base, *extras["notebooks"], *extras["dev"]], PARTS / "test.txt", LOCK)
+    _compile([by_name[name] for name in SCORING], PARTS / "scoring.txt", LOCK)
+    _compile([by_name["uv"]], PARTS / "uv.txt", LOCK)
+    CONDA.write_text(conda_file(PARTS / "scoring.txt"), encoding="utf-8")
+
+
+def conda_file(lock: Path) -> str:
+    """The conda file of the scoring image: Python, and exactly what a lock file pins."""
+    pins = [
+        f"{name}=={version}" for name, version in _PINNED.findall(lock.read_text(encoding="utf-8"))
+    ]
+    content = {
+        "name": "insurance_claims_scoring",
+        "channels": ["conda-forge"],
+        "dependencies": ["python=3.11", "pip", {"pip": pins}],
+    }
+    return "# Made by `make lock`. Do not edit.\n" + yaml.safe_dump(content, sort_keys=False)
+
+
+def _compile(requirements: list[str], output: Path, constraint: Path | None) -> None:
+    output.parent.mkdir(exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".in") as source:
+        source.write("\n".join(requirements))
+        source.flush()
+        command = [
+            *(
+                sys.executable,
+                "-m",
+                "uv",
+                "pip",
+                "compile",
+                source.name,
+                "--output-file",
+                str(output),
+            ),
+            *("--python-version", "3.11", "--generate-hashes", "--only-binary", ":all:", "--quiet"),
+            *("--no-emit-index-url", "--no-annotate", "--custom-compile-command", "make lock"),
+        ]
+        if constraint is not None:
+            command += ["--constraint", str(constraint)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    print(f"wrote {output.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
