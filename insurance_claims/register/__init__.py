@@ -1,0 +1,1 @@
+"""Registration: a promoted model becomes a version with its lineage."""

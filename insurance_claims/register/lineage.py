@@ -1,0 +1,52 @@
+"""What a registered model came from, as flat tags."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+ENVIRONMENT = {
+    "git_commit": "MLOPS_GIT_COMMIT",
+    "lock_sha256": "MLOPS_LOCK_SHA256",
+    "pipeline_run_id": "MLOPS_PIPELINE_RUN_ID",
+    "build_id": "BUILD_BUILDID",
+    "build_uri": "BUILD_URI",
+}
+"""Lineage that only the platform knows: it hands it to a step in these variables."""
+
+
+def lineage(
+    model: Mapping[str, Any], dataset: Mapping[str, Any], decision: Mapping[str, Any]
+) -> dict[str, str]:
+    """Flat lineage of a model.
+
+    Args:
+        model: content of model.json.
+        dataset: content of the dataset's manifest.json.
+        decision: content of decision.json.
+
+    Returns:
+        Tags: the same keys on every platform. What the environment does not say is left out.
+    """
+    parameters = json.dumps(
+        {"split": dataset["split"], "training": model["parameters"]}, sort_keys=True
+    )
+    tags = {
+        "model_sha256": str(model["sha256"]),
+        "data_name": str(dataset["data"]["name"]),
+        "data_version": str(dataset["data"]["version"]),
+        "data_sha256": str(dataset["data"]["sha256"]),
+        "schema_version": str(dataset["schema_version"]),
+        "parameters": parameters,
+        "parameters_sha256": hashlib.sha256(parameters.encode()).hexdigest(),
+        "decision": str(decision["decision"]),
+    }
+    for name, figure in decision["challenger"]["metrics"].items():
+        tags[f"metric_{name}"] = repr(float(figure["value"]))
+    for key, variable in ENVIRONMENT.items():
+        if value := os.environ.get(variable):
+            tags[key] = value
+    return tags
