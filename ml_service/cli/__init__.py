@@ -1,0 +1,1 @@
+"""The command line: one small file a group of commands, each a thin shell around what it calls."""

@@ -1,0 +1,92 @@
+"""What commands share: options, the platform, and how they print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ml_service.settings import Settings, settings
+
+if TYPE_CHECKING:
+    from ml_service.platforms.base import Platform
+
+PlatformOption = Annotated[
+    str | None,
+    typer.Option("--platform", help="Where to do it: local. Default: MLOPS_PLATFORM, else local."),
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, and progress to stderr.")
+]
+EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="staging or production.")]
+
+_PLATFORMS = ("local",)
+
+
+def open_platform(name: str | None) -> Platform:
+    """The platform that was asked for.
+
+    Raises:
+        typer.BadParameter: there is no such platform.
+    """
+    chosen: Settings = settings()
+    name = name or chosen.platform
+    if name not in _PLATFORMS:
+        raise typer.BadParameter(
+            f"there is no platform {name!r}; there is: {', '.join(_PLATFORMS)}"
+        )
+    from ml_service.platforms.local.platform import LocalPlatform
+
+    return LocalPlatform(chosen)
+
+
+def progress(line: str) -> None:
+    """Print a line of progress to stderr, where it does not mix with results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def print_json(content: Any) -> None:
+    """Print a result as one JSON object."""
+    print(json.dumps(content, default=_plain, indent=2))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table for people."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console().print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values, one a line."""
+    width = max((len(name) for name in facts), default=0)
+    for name, value in facts.items():
+        print(f"{name:<{width}}  {value}")
+
+
+def seconds(value: float | None) -> str:
+    """Seconds for a person."""
+    return "" if value is None else f"{value:.1f} s"
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        # A field that is kept out of the repr is a secret: it is kept out of the output too.
+        return {
+            field.name: getattr(value, field.name)
+            for field in dataclasses.fields(value)
+            if field.repr
+        }
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)

@@ -1,0 +1,85 @@
+"""``mlops demo``: the whole loop, as the commands that a person would type."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insurance_claims.errors import ClaimsError
+from ml_service.settings import settings
+
+
+def demo(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Your own file in Kaggle's format. Default: synthetic rows are made."),
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Synthetic rows to make.")] = 100_000,
+) -> None:
+    """The whole loop: data, training, the gate, registration, an endpoint, a smoke test.
+
+    Prints every command before it runs it, so that each can be typed again.
+    """
+    started = time.monotonic()
+    home = settings().home
+    if data is not None and not data.is_file():
+        raise ClaimsError(
+            f"there is no file {data}: give --data a CSV or Parquet file (make demo DATA=FILE)"
+        )
+    if data is None:
+        data = home / f"synthetic-{rows}.csv"
+        if not data.exists():
+            _mlops("data", "synthesize", "--rows", str(rows), "--seed", "1", str(data))
+    _mlops("data", "validate", str(data))
+    _mlops("data", "add", str(data))
+    _mlops("run", "training")
+    if not _has_champion():
+        print(_REFUSED)
+        return
+    _mlops("deploy", "staging")
+    _mlops("smoke-test", "staging")
+    scores = home / "scores.csv"
+    _mlops("score", str(_SAMPLE), "--output", str(scores))
+    print(_NEXT.format(seconds=time.monotonic() - started, scores=scores))
+
+
+_SAMPLE = Path(__file__).parents[2] / "data" / "sample.csv"
+
+_NEXT = """
+Done in {seconds:.0f} s: a model is served on this machine. How to go on:
+
+  mlops models list             what is registered, and which version is the champion
+  mlops models show 1           where a model came from
+  mlops runs show latest        what the last run did, and what the gate said
+  mlops endpoints               what is deployed, and where
+  mlops ui                      runs, curves and plots in MLflow
+  mlops down                    stop what was deployed
+
+Change insurance_claims/parameters.yml, then `mlops run training`: the gate compares what comes out with the champion.
+Scores of data/sample.csv are in {scores}. (`mlops` is .venv/bin/mlops: `source .venv/bin/activate` finds it.)"""
+
+_REFUSED = """
+The gate refused the model and there is no champion yet, so nothing is served. The reasons are above; what to do:
+
+  mlops runs show latest                       the reasons again
+  insurance_claims/parameters.yml              the limits of the gate, and how the model is trained
+  make demo                                    the same with 100,000 synthetic rows, which is enough data
+"""
+
+
+def _mlops(*arguments: str) -> None:
+    print(f"\n$ mlops {' '.join(arguments)}", flush=True)
+    code = subprocess.run([sys.executable, "-m", "ml_service", *arguments], check=False).returncode
+    if code != 0:
+        raise ClaimsError(f"`mlops {' '.join(arguments)}` failed: its reason is above")
+
+
+def _has_champion() -> bool:
+    from ml_service.cli.context import open_platform
+
+    return open_platform(None).models.champion() is not None

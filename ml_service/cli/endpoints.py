@@ -1,0 +1,154 @@
+"""``mlops deploy``, ``smoke-test``, ``endpoints``, ``score`` and ``down``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from insurance_claims.errors import ClaimsError
+from ml_service.cli.context import (
+    EnvironmentArgument,
+    JsonOption,
+    PlatformOption,
+    open_platform,
+    print_json,
+    print_table,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from ml_service.platforms.base import Endpoint, Platform
+
+
+def deploy(
+    environment: EnvironmentArgument,
+    model: Annotated[
+        str, typer.Option(help="Version of the model: a number, champion or latest.")
+    ] = "champion",
+    platform: PlatformOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve a model version. It answers before the one that served until now is taken away."""
+    where = open_platform(platform)
+    endpoint = where.endpoints.deploy(environment, _version(where, model), progress)
+    if json:
+        print_json(endpoint)
+    else:
+        served = ", ".join(f"version {v} {share}%" for v, share in endpoint.traffic.items())
+        print(f"{environment} answers at {endpoint.url} ({served})")
+
+
+def smoke_test(
+    environment: EnvironmentArgument, platform: PlatformOption = None, json: JsonOption = False
+) -> None:
+    """Check a deployed endpoint from outside: health, golden predictions, bad requests, key, latency."""
+    from ml_service.smoke_test import load_golden
+    from ml_service.smoke_test import smoke_test as check
+
+    where = open_platform(platform)
+    endpoint = _deployed(where, environment)
+    version = max(endpoint.traffic, key=lambda number: endpoint.traffic[number])
+    golden = load_golden(where.models.fetch(version) / "golden.json")
+    report = check(endpoint.url, endpoint.key, golden, version, progress)
+    if json:
+        print_json({"environment": environment, "ok": report.ok, "report": report})
+    else:
+        print(report.describe())
+    raise typer.Exit(0 if report.ok else 1)
+
+
+def list_endpoints(
+    show_key: Annotated[bool, typer.Option(help="Print the keys too.")] = False,
+    platform: PlatformOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What is deployed, where it answers, and whether it is healthy."""
+    endpoints = open_platform(platform).endpoints.list()
+    if json:
+        keys = {e.environment: e.key for e in endpoints} if show_key else {}
+        print_json({"endpoints": list(endpoints), **({"keys": keys} if show_key else {})})
+    elif not endpoints:
+        print("nothing is deployed: `mlops deploy staging` serves the champion")
+    else:
+        print_table(
+            "",
+            ["environment", "state", "traffic", "url", *(["key"] if show_key else [])],
+            [
+                (
+                    e.environment,
+                    e.state + (f": {e.reason}" if e.reason else ""),
+                    ", ".join(f"{share}% version {v}" for v, share in e.traffic.items()),
+                    e.url,
+                    *([e.key] if show_key else []),
+                )
+                for e in endpoints
+            ],
+        )
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to score: CSV or Parquet.")],
+    environment: Annotated[
+        str, typer.Option("--env", help="Environment whose endpoint scores them.")
+    ] = "staging",
+    output: Annotated[
+        Path | None, typer.Option(help="CSV to write: id, score, model version. Default: print it.")
+    ] = None,
+    platform: PlatformOption = None,
+) -> None:
+    """Score a file's rows over HTTP with a deployed model."""
+    from insurance_claims.files import write_whole
+    from ml_service.scoring_client import score_file
+
+    where = open_platform(platform)
+    endpoint = _deployed(where, environment)
+    csv = score_file(endpoint, file, progress)
+    if output is None:
+        sys.stdout.write(csv)
+    else:
+        write_whole(output, csv)
+        print(f"wrote {output}")
+
+
+def down(
+    environment: Annotated[
+        str | None, typer.Argument(metavar="[ENV]", help="Default: every environment.")
+    ] = None,
+    platform: PlatformOption = None,
+) -> None:
+    """Stop an endpoint and free what it used."""
+    endpoints = open_platform(platform).endpoints
+    names = [environment] if environment else [e.environment for e in endpoints.list()]
+    if not names:
+        print("nothing is deployed")
+    for name in names:
+        endpoints.remove(name, progress)
+        print(f"{name} is down")
+
+
+def _version(where: Platform, text: str) -> int:
+    if text in ("champion", "latest"):
+        named: Literal["champion", "latest"] = "champion" if text == "champion" else "latest"
+        try:
+            return where.models.get(named).version
+        except ClaimsError:
+            raise ClaimsError(
+                f"there is no {text} model to deploy: `mlops run training` registers one when it passes the gate"
+            ) from None
+    if not text.isdigit():
+        raise typer.BadParameter(
+            f"--model takes a version number, champion or latest, not {text!r}"
+        )
+    return where.models.get(int(text)).version
+
+
+def _deployed(where: Platform, environment: str) -> Endpoint:
+    endpoint = where.endpoints.get(environment)
+    if endpoint is None:
+        raise ClaimsError(
+            f"nothing is deployed to {environment}: deploy with `mlops deploy {environment}`"
+        )
+    return endpoint

@@ -1,0 +1,156 @@
+"""``mlops run`` and ``mlops runs``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from insurance_claims.errors import ClaimsError
+from insurance_claims.files import read_json
+from ml_service.cli.context import (
+    JsonOption,
+    PlatformOption,
+    open_platform,
+    print_facts,
+    print_json,
+    print_table,
+    progress,
+    seconds,
+)
+from ml_service.pipeline import find_pipeline, load_pipeline
+
+if TYPE_CHECKING:
+    from ml_service.platforms.base import PipelineRun, Platform
+
+app = typer.Typer(help="Runs of pipelines.", no_args_is_help=True)
+
+RunArgument = Annotated[
+    str, typer.Argument(metavar="ID", help="Of the run: its beginning is enough, or `latest`.")
+]
+_REFUSED = 3
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(help="Name (training) or file of a pipeline.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A pipeline parameter.")
+    ] = None,
+    force: Annotated[bool, typer.Option(help="Run every step again, reuse nothing.")] = False,
+    fail_if_refused: Annotated[
+        bool, typer.Option(help="Exit 3 where the gate refuses the model.")
+    ] = False,
+    platform: PlatformOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Run a pipeline to its end, streaming the steps' logs.
+
+    A model that the gate refuses is a result, not a failure: exit code 0, unless --fail-if-refused is given.
+    """
+    parameters = dict(_assignment(text) for text in settings or [])
+    where = open_platform(platform)
+    log = progress if json else print
+    result = where.pipelines.run(load_pipeline(find_pipeline(pipeline)), parameters, log, force)
+    if result.error is not None:
+        raise ClaimsError(
+            f"{result.error}\n(run {result.id}; all it printed: mlops runs logs {result.id[:8]})"
+        )
+    registration = _registration(where, result)
+    if json:
+        print_json({"run": result, "registration": registration})
+    else:
+        print(f"run {result.id[:8]} completed in {seconds(result.seconds)}")
+        for line in _verdict(registration):
+            print(line)
+    if fail_if_refused and registration and not registration["registered"]:
+        raise typer.Exit(_REFUSED)
+
+
+@app.command("list")
+def list_runs(
+    limit: Annotated[int, typer.Option(help="How many, newest first.")] = 20,
+    platform: PlatformOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Runs, newest first."""
+    runs = list(open_platform(platform).pipelines.list())[:limit]
+    if json:
+        print_json({"runs": runs})
+    elif not runs:
+        print("no runs yet: start one with `mlops run training`")
+    else:
+        print_table(
+            "",
+            ["id", "pipeline", "status", "started", "took"],
+            [(r.id[:8], r.pipeline, r.status, r.started[:19], seconds(r.seconds)) for r in runs],
+        )
+
+
+@app.command()
+def show(run_id: RunArgument, platform: PlatformOption = None, json: JsonOption = False) -> None:
+    """One run: its parameters, its steps, why it failed, what came out."""
+    where = open_platform(platform)
+    found = where.pipelines.get(run_id)
+    registration = _registration(where, found)
+    if json:
+        print_json({"run": found, "registration": registration})
+        return
+    print_facts(
+        {
+            "id": found.id,
+            "pipeline": found.pipeline,
+            "status": found.status,
+            "started": found.started[:19],
+            "took": seconds(found.seconds),
+            "parameters": ", ".join(f"{k}={v}" for k, v in found.parameters.items()),
+        }
+    )
+    if found.error:
+        print(f"error: {found.error}")
+    print_table(
+        "",
+        ["step", "status", "took"],
+        [(s.name, s.status, seconds(s.seconds)) for s in found.steps],
+    )
+    for line in _verdict(registration):
+        print(line)
+
+
+@app.command()
+def logs(
+    run_id: RunArgument,
+    step: Annotated[str | None, typer.Option(help="Of this step alone.")] = None,
+    platform: PlatformOption = None,
+) -> None:
+    """What the steps of a run printed."""
+    print(open_platform(platform).pipelines.logs(run_id, step))
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}")
+    return name, value
+
+
+def _registration(where: Platform, run: PipelineRun) -> dict[str, Any] | None:
+    """What the run registered, where it got as far as that and has such a step."""
+    if run.error is not None or "register" not in {step.name for step in run.steps}:
+        return None
+    result: dict[str, Any] = read_json(
+        where.pipelines.output(run.id, "register", "registration") / "model_version.json"
+    )
+    return result
+
+
+def _verdict(registration: dict[str, Any] | None) -> list[str]:
+    if registration is None:
+        return []
+    if registration["registered"]:
+        return [
+            f"promoted: {registration['name']} version {registration['version']} is the champion. "
+            "Next: mlops deploy staging"
+        ]
+    return ["refused by the gate, the champion stays as it was:"] + [
+        f"  - {reason}" for reason in registration["reasons"]
+    ]

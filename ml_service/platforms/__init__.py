@@ -1,0 +1,1 @@
+"""The platforms behind one protocol: ``base`` says what each can do."""

@@ -1,0 +1,71 @@
+"""The registry of the local platform: MLflow's, on SQLite."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from insurance_claims import registry
+from insurance_claims.files import sha256_of_file, whole_folder
+from insurance_claims.registry import ModelVersion
+from ml_service.platforms.base import PlatformError
+from ml_service.platforms.local.state import State
+
+
+class LocalModels:
+    """Versions of one registered model."""
+
+    def __init__(self, state: State, name: str) -> None:
+        self._state = state
+        self._name = name
+
+    def list(self) -> Sequence[ModelVersion]:
+        """All versions, newest first."""
+        return registry.versions(self._state.mlflow, self._name)
+
+    def get(self, version: int | Literal["champion", "latest"]) -> ModelVersion:
+        """One version.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        return registry.get(self._state.mlflow, self._name, version)
+
+    def champion(self) -> ModelVersion | None:
+        """The version that challengers are compared with, if there is one."""
+        return registry.champion(self._state.mlflow, self._name)
+
+    def promote(self, version: int, reason: str) -> ModelVersion:
+        """Make a version the champion.
+
+        Raises:
+            RegistryError: there is none.
+        """
+        with self._state.lock("champion"):
+            registry.promote(self._state.mlflow, self._name, version, reason)
+        return self.get(version)
+
+    def fetch(self, version: int) -> Path:
+        """A local copy of the model folder, checked against the checksum in the registry.
+
+        Raises:
+            PlatformError: the stored files are not those that were registered.
+        """
+        model = self.get(version)
+        folder = self._state.models / self._name / str(version)
+        expected = model.tags.get(registry.MODEL_SHA256)
+        with self._state.lock(f"model-{self._name}-{version}"):
+            if not folder.exists():
+                with tempfile.TemporaryDirectory() as aside, whole_folder(folder) as target:
+                    fetched = registry.fetch(model, Path(aside))
+                    shutil.copytree(fetched, target, dirs_exist_ok=True)
+        actual = sha256_of_file(folder / "model.txt")
+        if actual != expected:
+            raise PlatformError(
+                f"{folder / 'model.txt'} is not the model that was registered as version {version}: its sha256 is "
+                f"{actual[:12]}, the registry says {(expected or 'nothing')[:12]}. Remove {folder} to fetch it again"
+            )
+        return folder
