@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import weakref
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -54,14 +55,11 @@ class _SingleRow:
         # The arguments keep the booster alive for as long as there is a handle into it.
         weakref.finalize(self, _free_single_row, self._handle, booster)
 
-    def __call__(self, row: NDArray[np.float64]) -> float:
+    def __call__(self, row: Iterable[float]) -> float:
         score = ctypes.c_double()
         count = ctypes.c_int64()
         status = self._predict(
-            self._handle,
-            _RowBuffer.from_buffer_copy(row.data),
-            ctypes.byref(count),
-            ctypes.byref(score),
+            self._handle, _RowBuffer(*row), ctypes.byref(count), ctypes.byref(score)
         )
         lgb.basic._safe_call(status)
         return score.value
@@ -95,21 +93,21 @@ class Model:
         """
         return np.asarray(self.booster.predict(rows, num_threads=threads), dtype=np.float64)
 
-    def predict_row(self, row: NDArray[np.float64]) -> float:
+    def predict_row(self, row: Sequence[float] | NDArray[np.float64]) -> float:
         """Probability of a claim for one row: what ``predict`` gives, bit for bit, in a fifth of the time.
 
         Args:
-            row: shape (57,), features in the schema's order, -1 where a value is missing.
+            row: 57 numbers, features in the schema's order, -1 where a value is missing. A list is fastest.
 
         Returns:
             Between 0 and 1.
 
         Raises:
-            ValueError: ``row`` has another shape.
+            ValueError: ``row`` has another length.
         """
-        if row.shape != (_WIDTH,):
-            raise ValueError(f"row has shape {row.shape}, expected ({_WIDTH},)")
-        return self._single_row(np.ascontiguousarray(row, dtype=np.float64))
+        if len(row) != _WIDTH:
+            raise ValueError(f"row has {len(row)} values, expected {_WIDTH}")
+        return self._single_row(row)
 
     @cached_property
     def _single_row(self) -> _SingleRow:
