@@ -1,0 +1,196 @@
+"""Train a model on a dataset folder's train and validation rows. The holdout is never opened."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from insurance_claims import schema
+from insurance_claims.errors import ClaimsError, DataError, ParametersError
+from insurance_claims.files import read_json, whole_folder, write_json
+from insurance_claims.model import save_model
+from insurance_claims.parameters import TrainingParameters, load_parameters
+from insurance_claims.step import run_step, step_parser
+from insurance_claims.tracking import Tracker, tracker
+from insurance_claims.training import recipe
+from insurance_claims.training.importance import draw_importance, importance
+from insurance_claims.training.recipe import Log, Matrix, Rounds
+
+SPLITS = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """What a model learns from.
+
+    Attributes:
+        features: shape (n, 57), in the schema's order.
+        target: shape (n,), 0 or 1.
+        validation: shape (n,), which rows are of the validation split.
+    """
+
+    features: Matrix
+    target: Matrix
+    validation: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What training gives: LightGBM's text format, and how it came about."""
+
+    text: str
+    rounds: Rounds
+    importance: dict[str, float]
+
+
+def read_rows(folder: Path) -> TrainingRows:
+    """Read the train and validation rows of a dataset folder, in this order.
+
+    Raises:
+        DataError: a file is missing, is not Parquet, lacks a column, or holds a null or NaN.
+    """
+    tables = [_read(folder / f"{split}.parquet") for split in SPLITS]
+    table = pa.concat_tables(tables)
+    # Column by column into Fortran order: no second copy, and the layout that LightGBM bins fastest.
+    features = np.empty((table.num_rows, len(schema.FEATURE_NAMES)), order="F")
+    for position, name in enumerate(schema.FEATURE_NAMES):
+        features[:, position] = table.column(name).to_numpy()
+        if np.isnan(features[:, position]).any():
+            raise DataError(
+                f"{folder}: {name} holds nulls or NaN; a missing value is {schema.MISSING}"
+            )
+    target = table.column(schema.TARGET).to_numpy().astype(np.float64)
+    if not np.isin(target, (0, 1)).all():
+        raise DataError(f"{folder}: {schema.TARGET} holds other values than 0 and 1")
+    validation = np.arange(table.num_rows) >= tables[0].num_rows
+    return TrainingRows(features, target, validation)
+
+
+def train(rows: TrainingRows, parameters: TrainingParameters, log: Log) -> TrainedModel:
+    """Choose the number of rounds, then train on all rows.
+
+    The same rows in the same order and the same parameters give the same text.
+
+    Args:
+        rows: what to learn from. Ignored features are overwritten in place, which saves a copy of all rows.
+        parameters: of training.
+        log: takes a line of progress.
+
+    Raises:
+        DataError: there are too few rows of a class.
+        ParametersError: LightGBM refuses its parameters.
+    """
+    recipe.check_settings(parameters)
+    try:
+        data = recipe.dataset(rows.features, rows.target, parameters)
+        rounds = recipe.choose_rounds(data, rows.target, rows.validation, parameters, log)
+        log(f"best after {rounds.best} rounds: {_describe(rounds.metrics)}")
+        log(f"training {rounds.best} rounds on all {len(rows.target)} rows")
+        booster = recipe.fit(data, rounds.best, parameters, log)
+    except lgb.basic.LightGBMError as error:
+        raise ParametersError(f"training.lightgbm: LightGBM fails with it: {error}") from None
+    return TrainedModel(booster.model_to_string(), rounds, importance(booster))
+
+
+def metadata(
+    model: TrainedModel, parameters: TrainingParameters, manifest: dict[str, Any]
+) -> dict[str, Any]:
+    """What training adds to model.json."""
+    data = manifest["data"]
+    return {
+        "parameters": parameters.model_dump(mode="json"),
+        "best_iteration": model.rounds.best,
+        "method": model.rounds.method,
+        "metrics": model.rounds.metrics,
+        "data": {key: data[key] for key in ("name", "version", "sha256", "rows")},
+    }
+
+
+def report(model: TrainedModel, parameters: TrainingParameters, to: Tracker) -> None:
+    """Log what people look at: parameters, learning curve, metrics, feature importance."""
+    flat = parameters.model_dump(mode="json")
+    nested = flat.pop("lightgbm")
+    to.log_params({**flat, **{f"lightgbm.{name}": value for name, value in nested.items()}})
+    to.log_curve("curve_log_loss", model.rounds.log_losses)
+    to.log_curve("curve_auc", model.rounds.aucs)
+    to.log_metrics({**model.rounds.metrics, "best_iteration": model.rounds.best})
+    with tempfile.TemporaryDirectory() as aside:
+        folder = Path(aside)
+        write_json(folder / "importance.json", model.importance)
+        draw_importance(model.importance, folder / "importance.png")
+        to.log_files(folder, "importance")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Run the step."""
+    parameters = load_parameters(arguments.parameters).training
+    manifest = _read_manifest(arguments.dataset)
+    with whole_folder(arguments.output) as output, tracker() as to:
+        rows = read_rows(arguments.dataset)
+        model = train(rows, parameters, _print)
+        report(model, parameters, to)
+        save_model(output, model.text, metadata(model, parameters, manifest))
+    print(f"model of {model.rounds.best} rounds written to {arguments.output}", flush=True)
+
+
+def _read(path: Path) -> pa.Table:
+    columns = [schema.TARGET, *schema.FEATURE_NAMES]
+    try:
+        known = set(pq.read_schema(path).names)
+        missing = [name for name in columns if name not in known]
+        if missing:
+            raise DataError(f"{path} lacks {', '.join(missing)}: prepare the dataset again")
+        return pq.read_table(path, columns=columns)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: --dataset has to be prepare's output") from None
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{path} is not a Parquet file: {error}") from None
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest = read_json(path)
+    except ClaimsError as error:
+        raise DataError(f"{folder} is not a dataset folder: {error}") from None
+    try:
+        version = manifest["schema_version"]
+        missing = {"name", "version", "sha256", "rows"} - manifest["data"].keys()
+    except (KeyError, TypeError, AttributeError):
+        raise DataError(f"{path} does not describe a dataset: prepare it again") from None
+    if missing:
+        raise DataError(f"{path}: data lacks {', '.join(sorted(missing))}: prepare it again")
+    if version != schema.SCHEMA_VERSION:
+        raise DataError(
+            f"{path} was made for schema {version}, this is {schema.SCHEMA_VERSION}: prepare it again"
+        )
+    return dict(manifest)
+
+
+def _describe(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.5f}" for name, value in metrics.items())
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = step_parser("insurance_claims.training.train", __doc__)
+    parser.add_argument(
+        "--dataset", type=Path, required=True, metavar="DIR", help="folder written by prepare"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    run_step(_parser(), main)
