@@ -28,7 +28,7 @@ from ml_service.platforms.local.run_tracking import RunTracking
 from ml_service.platforms.local.runs import Record, Runs, this_process
 from ml_service.source import SOURCE, git_commit, lock_sha256, source_sha256
 from ml_service.platforms.local.state import State
-from ml_service.platforms.local.step_process import run_process
+from ml_service.platforms.local.step_process import run_process, warm_up
 
 _STEP_FILE = "step.json"
 
@@ -89,6 +89,8 @@ class LocalPipelines:
             PipelineError: a parameter is unknown.
             PlatformError: a data version is missing.
         """
+        # It imports while this process reads and opens MLflow.
+        warm_up()
         resolved = pipeline.resolve(parameters)
         data = {
             (step.name, name): self._data.get(

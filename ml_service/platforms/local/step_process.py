@@ -1,13 +1,22 @@
-"""One step as a subprocess: its output is streamed and kept, and it dies with a reason."""
+"""One step as a process of its own: its output is streamed and kept, and it dies with a reason.
+
+Importing MLflow, LightGBM and pandas takes longer than a small step's work, and each step would do it again. Steps are
+therefore forked from a server that has imported them once (the standard library's ``forkserver``) and has run nothing
+else. Each still is a process with its own working folder, environment and command line, as ``python -m`` gives it.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import runpy
 import signal
-import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
 from ml_service.platforms.base import Log
@@ -17,6 +26,12 @@ _GRACE = 5.0
 
 _REASON = "error: "
 
+_IMPORTED_ONCE = [
+    *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
+    *("mlflow", "lightgbm", "pandera.pandas", "matplotlib.backends.backend_agg"),
+    *("insurance_claims.step", "insurance_claims.tracking"),
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -25,13 +40,23 @@ class Outcome:
     error: str | None
 
 
+def warm_up() -> None:
+    """Start the server that steps are forked from, unless it runs. It ends with this process."""
+    # Idle OpenMP threads that spin take the cores from whatever else runs on a small machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from multiprocessing import forkserver
+
+    _context().set_forkserver_preload(_IMPORTED_ONCE)
+    forkserver.ensure_running()
+
+
 def run_process(
     command: Sequence[str], environment: Mapping[str, str], cwd: Path, log_file: Path, log: Log
 ) -> Outcome:
     """Run a step's command to its end.
 
     Args:
-        command: its words; a leading ``python`` becomes this interpreter.
+        command: its words: ``python -m MODULE ARGUMENT ...``.
         environment: added to this process's own.
         cwd: where it runs.
         log_file: gets all that it prints.
@@ -40,26 +65,21 @@ def run_process(
     Raises:
         KeyboardInterrupt: this process was interrupted; the step was ended first.
     """
-    words = [sys.executable if word == "python" else word for word in command[:1]] + list(
-        command[1:]
+    warm_up()
+    reader, writer = _context().Pipe(duplex=False)
+    process = _context().Process(
+        target=_step, args=(list(command[2:]), {**os.environ, **environment}, str(cwd), writer)
     )
-    # A session of its own: Ctrl-C reaches the runner alone, which then ends the step with all that it started.
-    process = subprocess.Popen(
-        words,
-        cwd=cwd,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
+    process.start()
+    writer.close()
     reason: list[str] = []
+    last = "it printed nothing"
     try:
-        with log_file.open("w", encoding="utf-8") as kept:
-            for line in process.stdout:
+        with (
+            os.fdopen(os.dup(reader.fileno()), encoding="utf-8", errors="replace") as printed,
+            log_file.open("w", encoding="utf-8") as kept,
+        ):
+            for line in printed:
                 line = line.rstrip("\n")
                 kept.write(line + "\n")
                 kept.flush()
@@ -69,29 +89,65 @@ def run_process(
                 elif reason:
                     reason.append(line)
                 last = line
-        code = process.wait()
+        process.join()
     except BaseException:
         _end(process)
         raise
+    finally:
+        reader.close()
+    return Outcome(_why(process.exitcode, reason, last))
+
+
+def _step(words: list[str], environment: dict[str, str], cwd: str, output: Connection) -> None:
+    """In the step's process: become what ``python -m`` would have started."""
+    # A session of its own: Ctrl-C reaches the runner alone, which then ends the step with all that it started.
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    for descriptor in (1, 2):
+        os.dup2(output.fileno(), descriptor)
+    output.close()
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+    threading.Thread(target=_end_with_the_runner, daemon=True).start()
+    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
+    sys.argv = list(words)
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+def _end_with_the_runner() -> None:
+    # A runner that is killed cannot end its step, and nobody would wait for what it goes on to write.
+    runner = multiprocessing.parent_process()
+    assert runner is not None
+    runner.join()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _why(code: int | None, reason: Sequence[str], last: str) -> str | None:
     if code == 0:
-        return Outcome(None)
+        return None
     if reason:
-        return Outcome("\n".join(reason))
-    if code < 0:
+        return "\n".join(reason)
+    if code is not None and code < 0:
         name = signal.Signals(-code).name
         hint = ": the machine may have run out of memory" if name == "SIGKILL" else ""
-        return Outcome(f"ended by {name}{hint}")
-    return Outcome(f"exit code {code}: {last if log_file.stat().st_size else 'it printed nothing'}")
+        return f"ended by {name}{hint}"
+    return f"exit code {code}: {last}"
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: ForkServerProcess) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
-            os.killpg(process.pid, number)
-            process.wait(_GRACE)
+            os.killpg(process.pid or 0, number)
         except ProcessLookupError:
-            break
-        except subprocess.TimeoutExpired:
-            continue
-        break
-    process.wait()
+            pass
+        process.join(_GRACE)
+        if process.exitcode is not None:
+            return
+
+
+def _context() -> ForkServerContext:
+    return multiprocessing.get_context("forkserver")

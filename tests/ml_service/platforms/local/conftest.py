@@ -23,6 +23,8 @@ if what == "die":
     os.kill(os.getpid(), 9)
 if what == "hang":
     Path(output).parent.joinpath("half").write_text("half")
+    Path(os.environ["MLOPS_HOME"], "hanging.pid").write_text(str(os.getpid()))
+    print("hanging", flush=True)
     time.sleep(60)
 if what != "nothing":
     target = Path(output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -114,14 +113,13 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
     raise AssertionError(f"{text!r} never came: {''.join(seen)}")
 
 
-def step_processes() -> list[psutil.Process]:
-    return [
-        process
-        for process in psutil.process_iter(["cmdline", "status"])
-        if "watched" in (process.info["cmdline"] or [])
-        and process.info["status"] != psutil.STATUS_ZOMBIE
-        and os.environ["MLOPS_HOME"] in " ".join(process.info["cmdline"])
-    ]
+def hanging(local: LocalPlatform) -> psutil.Process | None:
+    """The process of the step that hangs, while it lives."""
+    try:
+        process = psutil.Process(int((local.state.home / "hanging.pid").read_text()))
+    except psutil.NoSuchProcess:
+        return None
+    return None if process.status() == psutil.STATUS_ZOMBIE else process
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -129,12 +127,12 @@ def test_an_interrupted_run_ends_its_step_and_says_so(
     local: LocalPlatform, watched: Path, number: signal.Signals
 ) -> None:
     process = start(watched, "--set", "second=hang")
-    wait_for(process, "doing hang")
+    wait_for(process, "[b] hanging")
     process.send_signal(number)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 1
     assert "error: interrupted" in output
-    assert step_processes() == []
+    assert hanging(local) is None
     (result,) = local.pipelines.list()
     assert statuses(result) == ["completed", "cancelled", "waiting"]
     assert mlflow_status(local, result.id) == "KILLED"
@@ -145,19 +143,16 @@ def test_a_killed_runner_is_noticed_and_cleared_by_the_next(
     local: LocalPlatform, watched: Path
 ) -> None:
     process = start(watched, "--set", "second=hang")
-    wait_for(process, "doing hang")
+    wait_for(process, "[b] hanging")
     process.kill()
     process.communicate(timeout=20)
-    try:
-        (killed,) = local.pipelines.list()
-        assert killed.status is RunStatus.INTERRUPTED
-        assert statuses(killed) == ["completed", "interrupted", "waiting"]
-        assert statuses(run(local, watched)) == ["reused", "completed", "completed"]
-        assert mlflow_status(local, killed.id) == "KILLED"
-        assert [path for path in local.state.steps.iterdir() if path.name.startswith(".")] == []
-    finally:
-        for step in step_processes():
-            step.kill()
+    assert hanging(local) is None
+    (killed,) = local.pipelines.list()
+    assert killed.status is RunStatus.INTERRUPTED
+    assert statuses(killed) == ["completed", "interrupted", "waiting"]
+    assert statuses(run(local, watched)) == ["reused", "completed", "completed"]
+    assert mlflow_status(local, killed.id) == "KILLED"
+    assert [path for path in local.state.steps.iterdir() if path.name.startswith(".")] == []
 
 
 def test_two_runs_at_once_both_complete(local: LocalPlatform, watched: Path) -> None:

@@ -1,0 +1,142 @@
+"""The house: locks that agree, import rules that refuse, a Makefile that helps, CI that is the test command."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from environment_setup.lock import CONDA, LOCK, PARTS, conda_file
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Each requirement with its version and hashes."""
+    blocks = re.split(r"\n(?=[A-Za-z0-9])", path.read_text())
+    return {block.split("==")[0]: block.strip() for block in blocks if "==" in block.split("\n")[0]}
+
+
+@pytest.mark.parametrize("part", sorted(PARTS.glob("*.txt")), ids=lambda path: path.stem)
+def test_each_part_is_lines_of_the_lock(part: Path) -> None:
+    lock = pins(LOCK)
+    lines = pins(part)
+    assert lines
+    assert {name: lock.get(name) for name in lines} == lines
+
+
+def test_every_pin_has_hashes() -> None:
+    assert all("--hash=sha256:" in block for block in pins(LOCK).values())
+
+
+def test_the_lock_holds_what_the_project_names() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    locked = {
+        name.lower().replace("_", "-"): block.split()[0] for name, block in pins(LOCK).items()
+    }
+    for line in wanted:
+        name, version = line.split("==")
+        assert locked[name.lower().replace("_", "-")].split("==")[1] == version
+
+
+def test_every_dependency_has_a_reason() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    pinned = [line for line in text.splitlines() if re.match(r'\s+"[A-Za-z0-9_-]+==', line)]
+    assert len(pinned) > 20
+    assert [line for line in pinned if not re.search(r",\s+# \S+", line)] == []
+
+
+def test_the_conda_file_is_the_lock() -> None:
+    assert CONDA.read_text() == conda_file(PARTS / "scoring.txt")
+    content = yaml.safe_load(CONDA.read_text())
+    assert content["dependencies"][0] == "python=3.11"
+
+
+def test_no_registry_address_is_in_a_lock() -> None:
+    for path in (LOCK, *PARTS.glob("*.txt")):
+        assert "://" not in path.read_text()
+        assert "--index" not in path.read_text()
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("insurance_claims/training/train.py", "import ml_service.settings"),
+        ("insurance_claims/data/load.py", "import azure.core"),
+        ("ml_service/pipeline.py", "import ml_service.platforms.base"),
+        ("ml_service/platforms/base.py", "import ml_service.platforms.local.state"),
+        ("ml_service/platforms/local/state.py", "import ml_service.cli.app"),
+    ],
+)
+def test_the_import_rules_refuse(tmp_path: Path, file: str, line: str) -> None:
+    for name in ("insurance_claims", "ml_service"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    result = lint_imports(tmp_path)
+    assert result.returncode == 1, result.stdout
+    assert "BROKEN" in result.stdout
+
+
+def test_ci_is_the_test_command_of_the_readme() -> None:
+    commands = [
+        line
+        for line in (ROOT / ".ci" / "run").read_text().splitlines()
+        if line and not line.startswith(("#", "set ", "cd "))
+    ]
+    assert commands == ["make test"]
+    assert "make test" in (ROOT / "README.md").read_text()
+
+
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_make_help_lists_every_target() -> None:
+    shown = make("help").stdout
+    for target in re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE):
+        assert f"make {target}" in shown
+
+
+def test_a_missing_python_says_what_to_do(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(PARTS, tmp_path / "requirements")
+    result = subprocess.run(
+        ["make", "demo", "PYTHON=python3.11-nowhere"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode != 0
+    assert "install it" in result.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_help_and_light_commands_import_nothing_heavy() -> None:
+    code = (
+        "import sys; from ml_service.cli.app import app\n"
+        "heavy = {'mlflow', 'pandas', 'lightgbm', 'azureml', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {sorted(heavy)}' if heavy else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
