@@ -1,0 +1,119 @@
+"""The model card's plots, champion beside challenger where there is one.
+
+Drawn without pyplot: it would look for a display, and keep the figures alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from insurance_claims.evaluate.metrics import (
+    Floats,
+    calibration_table,
+    gini,
+    lift_by_decile,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Models = Mapping[str, Floats]
+"""Scores by the name that the legend shows, each of shape (n,)."""
+
+_COLOURS = ("tab:blue", "tab:orange")
+_CURVE_POINTS = 500
+
+
+def draw_plots(target: Floats, models: Models, folder: Path) -> tuple[str, ...]:
+    """Draw ROC, calibration, lift and score distribution as PNG files into an existing folder.
+
+    Args:
+        target: shape (n,), 0 and 1, both present.
+        models: challenger first, then the champion where there is one.
+        folder: where to write.
+
+    Returns:
+        The files' names.
+    """
+    from matplotlib.figure import Figure
+
+    for name, (title, draw) in _PLOTS.items():
+        figure = Figure(figsize=(6, 4.5), layout="constrained")
+        axes = figure.add_subplot()
+        draw(axes, target, models)
+        axes.set_title(title)
+        axes.legend(loc="best", fontsize="small")
+        figure.savefig(folder / name)
+    return tuple(_PLOTS)
+
+
+def _roc(axes: Axes, target: Floats, models: Models) -> None:
+    for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
+        false, true = _roc_curve(target, score)
+        axes.plot(false, true, color=colour, label=f"{name}: Gini {gini(target, score):.4f}")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
+    axes.set_xlabel("share of rows without a claim above the threshold")
+    axes.set_ylabel("share of rows with a claim above it")
+
+
+def _roc_curve(target: Floats, score: Floats) -> tuple[Floats, Floats]:
+    """False and true positive rates from (0, 0) to (1, 1), thinned to some hundred points."""
+    order = np.argsort(-score, kind="stable")
+    claims, ranked = target[order], score[order]
+    last_of_tie = np.append(ranked[1:] != ranked[:-1], True)
+    true = np.concatenate(([0.0], np.cumsum(claims)[last_of_tie] / claims.sum()))
+    false = np.concatenate(([0.0], np.cumsum(1 - claims)[last_of_tie] / (1 - claims).sum()))
+    kept = np.unique(np.linspace(0, true.size - 1, _CURVE_POINTS).astype(np.int64))
+    return false[kept], true[kept]
+
+
+def _calibration(axes: Axes, target: Floats, models: Models) -> None:
+    top = 0.0
+    for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
+        table = calibration_table(target, score)
+        error = 1.96 * np.sqrt(table.observed * (1 - table.observed) / table.rows)
+        axes.errorbar(
+            table.predicted, table.observed, error, color=colour, marker="o", capsize=2, label=name
+        )
+        top = max(top, float(table.predicted.max()), float(table.observed.max()))
+    axes.plot([0, top], [0, top], color="grey", linestyle=":", label="right")
+    axes.set_xlabel("predicted claim rate, tenths of the rows")
+    axes.set_ylabel("observed claim rate, 95% interval")
+
+
+def _lift(axes: Axes, target: Floats, models: Models) -> None:
+    width = 0.8 / len(models)
+    for index, ((name, score), colour) in enumerate(zip(models.items(), _COLOURS, strict=False)):
+        lift = lift_by_decile(target, score)
+        places = np.arange(1, lift.size + 1) + (index - (len(models) - 1) / 2) * width
+        axes.bar(places, lift, width, color=colour, label=name)
+    axes.axhline(1, color="grey", linestyle=":", label="all rows")
+    axes.set_xlabel("tenth of the rows, highest scores first")
+    axes.set_ylabel("claim rate over that of all rows")
+
+
+def _scores(axes: Axes, target: Floats, models: Models) -> None:
+    low = min(float(np.quantile(score, 0.001)) for score in models.values())
+    high = max(float(np.quantile(score, 0.999)) for score in models.values())
+    # Few claims in many bins would show a comb.
+    bins = int(np.clip(2 * np.sqrt(target.sum()), 10, 60))
+    edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
+    for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
+        for claim, style in ((0.0, "--"), (1.0, "-")):
+            label = f"{name}, {'with' if claim else 'without'} a claim"
+            heights, _ = np.histogram(score[target == claim], edges, density=True)
+            axes.stairs(heights, edges, color=colour, linestyle=style, label=label)
+    axes.set_xlabel("score")
+    axes.set_ylabel("density")
+
+
+_PLOTS: dict[str, tuple[str, Callable[[Axes, Floats, Models], None]]] = {
+    "roc.png": ("ROC", _roc),
+    "calibration.png": ("Calibration", _calibration),
+    "lift.png": ("Lift by decile", _lift),
+    "scores.png": ("Score distribution", _scores),
+}
