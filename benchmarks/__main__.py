@@ -28,7 +28,8 @@ BENCHMARKS = (
 def machine() -> str:
     """The machine in one line."""
     cores, memory = os.cpu_count(), psutil.virtual_memory().total / 2**30
-    return f"{platform.system()} {platform.machine()}, {_processor()}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.machine()}, {_processor()}"
+    return f"{system}, {cores} cores, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
 def main() -> None:

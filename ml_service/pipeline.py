@@ -66,6 +66,7 @@ class Step:
         inputs: what the command reads, by name.
         outputs: names of the folders that it writes.
         reuse: whether an earlier result of the same command, source and inputs may stand in for it.
+        exclusive: whether two runs must not be in this step at the same time.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Step:
     inputs: Mapping[str, DataInput | StepInput]
     outputs: tuple[str, ...]
     reuse: bool
+    exclusive: bool
 
     def command(
         self,
@@ -139,6 +141,7 @@ class _StepFile(BaseModel):
     inputs: dict[_Name, str] = Field(default_factory=dict)
     outputs: list[_Name] = Field(default_factory=list)
     reuse: bool = False
+    exclusive: bool = False
 
 
 class _PipelineFile(BaseModel):
@@ -203,7 +206,8 @@ class _Checker:
             run = self._run((*where, "run"), step)
             outputs[step.name] = step.outputs
             known = {name: source for name, source in inputs.items() if source is not None}
-            steps.append(Step(step.name, run, known, tuple(step.outputs), step.reuse))
+            made = Step(step.name, run, known, tuple(step.outputs), step.reuse, step.exclusive)
+            steps.append(made)
         if self._problems:
             raise PipelineError("\n".join(self._problems))
         parameters = {name: str(value) for name, value in self._file.parameters.items()}

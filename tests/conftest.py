@@ -51,6 +51,8 @@ def home(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     folder.mkdir()
     shutil.copy(database, folder)
     monkeypatch.setenv("MLOPS_HOME", str(folder))
+    # Neither a developer's .env nor the repository as MLflow's default place for files.
+    monkeypatch.chdir(tmp_path)
     settings.cache_clear()
     return folder
 

@@ -223,7 +223,7 @@ def against_champion(difference: Interval, same: bool, parameters: GateParameter
     )
     if same:
         reason = (
-            "The challenger is no better than the champion: it gives every row the same score. "
+            "The challenger is no better than the champion: it gives every row the score that the champion gives. "
             "Nothing to do: the champion stays."
         )
     elif passed:

@@ -11,6 +11,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+from insurance_claims.errors import ModelError
 from insurance_claims.evaluate.champion import NONE, Champion, load_champion
 from insurance_claims.evaluate.gate import Decision, judge
 from insurance_claims.evaluate.holdout import Holdout, read_holdout
@@ -41,6 +42,20 @@ def single_row_latency(model: Model, rows: Floats) -> float:
         model.predict_row(row)
         times.append(perf_counter() - start)
     return 1000 * median(times)
+
+
+def refuse_another_split(who: str, model: Model, holdout: Holdout) -> None:
+    """Refuse to judge a model on rows that it may have been trained on.
+
+    Raises:
+        ModelError: the model was trained on another split than the holdout is of.
+    """
+    then, now = model.metadata.get("split"), holdout.manifest.get("split")
+    if then is not None and then != now:
+        raise ModelError(
+            f"{who} was trained with split {then}, the holdout is of split {now}: it may have seen these rows. "
+            "Put the split in parameters.yml back, or start a model of another name with the new one"
+        )
 
 
 def decision_content(
@@ -99,6 +114,8 @@ def main(arguments: argparse.Namespace) -> None:
         holdout = read_holdout(arguments.dataset)
         challenger = load_model(arguments.model)
         champion = load_champion(arguments.champion, arguments.model_name)
+        for who, model in {"the challenger": challenger, **_models(champion)}.items():
+            refuse_another_split(who, model, holdout)
         against = "without a champion" if champion is None else f"against the {champion.name}"
         _say(
             f"judging on {holdout.target.size:,} holdout rows with "
@@ -129,6 +146,10 @@ def main(arguments: argparse.Namespace) -> None:
     _say("the gate promotes the challenger:" if decision.promote else "the gate refuses:")
     for reason in decision.reasons:
         _say(f"  - {reason}")
+
+
+def _models(champion: Champion | None) -> dict[str, Model]:
+    return {} if champion is None else {f"the {champion.name}": champion.model}
 
 
 def _say(line: str) -> None:

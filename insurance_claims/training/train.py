@@ -112,6 +112,7 @@ def metadata(
         "method": model.rounds.method,
         "metrics": model.rounds.metrics,
         "data": {key: data[key] for key in ("name", "version", "sha256", "rows")},
+        "split": manifest["split"],
     }
 
 
@@ -165,10 +166,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         version = manifest["schema_version"]
         missing = {"name", "version", "sha256", "rows"} - manifest["data"].keys()
+        missing |= {"split"} - manifest.keys()
     except (KeyError, TypeError, AttributeError):
         raise DataError(f"{path} does not describe a dataset: prepare it again") from None
     if missing:
-        raise DataError(f"{path}: data lacks {', '.join(sorted(missing))}: prepare it again")
+        raise DataError(f"{path} lacks {', '.join(sorted(missing))}: prepare it again")
     if version != schema.SCHEMA_VERSION:
         raise DataError(
             f"{path} was made for schema {version}, this is {schema.SCHEMA_VERSION}: prepare it again"

@@ -135,8 +135,7 @@ def test_two_runs_at_once_leave_one_champion(data: LocalPlatform, quick: str) ->
     for process in processes:
         printed, _ = process.communicate(timeout=200)
         outcomes.append((process.returncode, printed))
-    # Both were judged without a champion. Where the models are the same, there is one version; the second run
-    # finds it, or is told that the champion changed.
+    # Both were judged without a champion, and their models are the same: the second run finds the first one's.
     assert any(code == 0 for code, _ in outcomes), outcomes
     (model,) = data.models.list()
     assert model.champion

@@ -15,9 +15,7 @@ NAME = "claims"
 
 
 @pytest.fixture
-def client(local: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    # The default experiment keeps its files in the working folder.
-    monkeypatch.chdir(tmp_path)
+def client(local: LocalPlatform) -> MlflowClient:
     return local.state.mlflow
 
 

@@ -9,6 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from insurance_claims.files import read_json, write_json
@@ -253,13 +254,14 @@ class _Execution:
             command = step.command(self._inputs(step), outputs, self._parameters)
             environment = {**self._lineage, **self._tracking.step_environment(run_id), **_python()}
             started = time.monotonic()
-            outcome = run_process(
-                command,
-                environment,
-                SOURCE,
-                self._log_file(step),
-                lambda line: self._log(f"[{step.name}] {line}"),
-            )
+            with self._alone(step):
+                outcome = run_process(
+                    command,
+                    environment,
+                    SOURCE,
+                    self._log_file(step),
+                    lambda line: self._log(f"[{step.name}] {line}"),
+                )
             if outcome.error is not None:
                 return outcome.error
             if missing := [name for name, path in outputs.items() if not Path(path).is_dir()]:
@@ -278,6 +280,11 @@ class _Execution:
             return None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+    def _alone(self, step: Step) -> AbstractContextManager[object]:
+        if not step.exclusive:
+            return nullcontext()
+        return self._state.lock(f"step-{self._pipeline.name}-{step.name}")
 
     def _keep(self, aside: Path, folder: Path) -> None:
         with self._state.lock("steps"):

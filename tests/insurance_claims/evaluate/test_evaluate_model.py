@@ -40,7 +40,7 @@ def dataset(customers: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     manifest = {
         "data": DATA,
         "schema_version": schema.SCHEMA_VERSION,
-        "split": {"salt": "claims", "holdout": 0.2, "validation": 0.16},
+        "split": SPLIT,
         "rows": {"train": 24_000, "validation": 6_000, "holdout": len(table)},
         "claims": {"train": 870, "validation": 220, "holdout": int(table.target.sum())},
     }
@@ -48,9 +48,13 @@ def dataset(customers: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _save(folder: Path, booster: lgb.Booster) -> Path:
+SPLIT = {"salt": "claims", "holdout": 0.2, "validation": 0.16}
+
+
+def _save(folder: Path, booster: lgb.Booster, salt: str = "claims") -> Path:
     parameters = load_parameters().training.model_dump(mode="json")
     content = {"parameters": parameters, "best_iteration": 100, "metrics": {}, "data": DATA}
+    content["split"] = {**SPLIT, "salt": salt}
     folder.mkdir()
     save_model(folder, booster.model_to_string(), content)
     return folder
@@ -307,3 +311,14 @@ def test_no_registry_answers(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(ClaimsError, match="the registry of claims cannot be read"):
         _evaluate(dataset, good, tmp_path / "evaluation")
+
+
+def test_a_model_of_another_split_may_have_seen_the_holdout(
+    dataset: Path, good: Path, good_model: lgb.Booster, tmp_path: Path
+) -> None:
+    other = _save(tmp_path / "other", good_model, salt="another")
+    with pytest.raises(ModelError, match="the champion was trained with split .*'another'"):
+        _evaluate(dataset, good, tmp_path / "evaluation", str(other))
+    with pytest.raises(ModelError, match="the challenger was trained with split"):
+        _evaluate(dataset, other, tmp_path / "evaluation", "none")
+    assert not (tmp_path / "evaluation").exists()

@@ -75,12 +75,6 @@ def versions(local: LocalPlatform) -> list[registry.ModelVersion]:
     return registry.versions(local.state.mlflow, NAME)
 
 
-@pytest.fixture(autouse=True)
-def store(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The copied database's default experiment keeps artifacts in a relative folder.
-    monkeypatch.chdir(tmp_path)
-
-
 def test_a_promoted_model_becomes_the_champion_with_its_lineage(
     local: LocalPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
