@@ -18,7 +18,8 @@ from ml_service.cli.context import (
     progress,
     seconds,
 )
-from ml_service.pipeline import find_pipeline, load_pipeline
+from ml_service.pipeline import Pipeline, find_pipeline, load_pipeline
+from ml_service.settings import settings
 
 if TYPE_CHECKING:
     from ml_service.platforms.base import PipelineRun, Platform
@@ -33,7 +34,7 @@ _REFUSED = 3
 
 def run(
     pipeline: Annotated[str, typer.Argument(help="Name (training) or file of a pipeline.")],
-    settings: Annotated[
+    values: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A pipeline parameter.")
     ] = None,
     force: Annotated[bool, typer.Option(help="Run every step again, reuse nothing.")] = False,
@@ -47,10 +48,11 @@ def run(
 
     A model that the gate refuses is a result, not a failure: exit code 0, unless --fail-if-refused is given.
     """
-    parameters = dict(_assignment(text) for text in settings or [])
+    chosen = load_pipeline(find_pipeline(pipeline))
+    parameters = {**_named(chosen), **dict(_assignment(text) for text in values or [])}
     where = open_platform(platform)
     log = progress if json else print
-    result = where.pipelines.run(load_pipeline(find_pipeline(pipeline)), parameters, log, force)
+    result = where.pipelines.run(chosen, parameters, log, force)
     if result.error is not None:
         raise ClaimsError(
             f"{result.error}\n(run {result.id}; all it printed: mlops runs logs {result.id[:8]})"
@@ -124,6 +126,18 @@ def logs(
 ) -> None:
     """What the steps of a run printed."""
     print(open_platform(platform).pipelines.logs(run_id, step))
+
+
+def _named(pipeline: Pipeline) -> dict[str, str]:
+    """Names that the environment or .env sets, for the parameters that mean them."""
+    given = settings()
+    names = {"model_name": given.model_name, "dataset_name": given.dataset_name}
+    known = {"model_name": "model_name", "dataset_name": "data"}
+    return {
+        known[field]: value
+        for field, value in names.items()
+        if field in given.model_fields_set and known[field] in pipeline.parameters
+    }
 
 
 def _assignment(text: str) -> tuple[str, str]:
