@@ -10,13 +10,11 @@ from typing import Any
 
 import lightgbm as lgb
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from insurance_claims import schema
-from insurance_claims.errors import ClaimsError, DataError, ParametersError
-from insurance_claims.files import read_json, whole_folder, write_json
+from insurance_claims.data.dataset import read_dataset_manifest, read_parts
+from insurance_claims.errors import ParametersError
+from insurance_claims.files import whole_folder, write_json
 from insurance_claims.model import save_model
 from insurance_claims.parameters import TrainingParameters, load_parameters
 from insurance_claims.step import run_step, step_parser
@@ -52,27 +50,14 @@ class TrainedModel:
     importance: dict[str, float]
 
 
-def read_rows(folder: Path) -> TrainingRows:
+def read_rows(folder: Path, manifest: dict[str, Any]) -> TrainingRows:
     """Read the train and validation rows of a dataset folder, in this order.
 
     Raises:
-        DataError: a file is missing, is not Parquet, lacks a column, or holds a null or NaN.
+        DataError: the folder is not what prepare writes.
     """
-    tables = [_read(folder / f"{split}.parquet") for split in SPLITS]
-    table = pa.concat_tables(tables)
-    # Column by column into Fortran order: no second copy, and the layout that LightGBM bins fastest.
-    features = np.empty((table.num_rows, len(schema.FEATURE_NAMES)), order="F")
-    for position, name in enumerate(schema.FEATURE_NAMES):
-        features[:, position] = table.column(name).to_numpy()
-        if np.isnan(features[:, position]).any():
-            raise DataError(
-                f"{folder}: {name} holds nulls or NaN; a missing value is {schema.MISSING}"
-            )
-    target = table.column(schema.TARGET).to_numpy().astype(np.float64)
-    if not np.isin(target, (0, 1)).all():
-        raise DataError(f"{folder}: {schema.TARGET} holds other values than 0 and 1")
-    validation = np.arange(table.num_rows) >= tables[0].num_rows
-    return TrainingRows(features, target, validation)
+    rows = read_parts(folder, manifest, SPLITS)
+    return TrainingRows(rows.features, rows.target, np.arange(len(rows.target)) >= rows.counts[0])
 
 
 def train(rows: TrainingRows, parameters: TrainingParameters, log: Log) -> TrainedModel:
@@ -134,48 +119,13 @@ def report(model: TrainedModel, parameters: TrainingParameters, to: Tracker) -> 
 def main(arguments: argparse.Namespace) -> None:
     """Run the step."""
     parameters = load_parameters(arguments.parameters).training
-    manifest = _read_manifest(arguments.dataset)
+    manifest = read_dataset_manifest(arguments.dataset)
     with whole_folder(arguments.output) as output, tracker() as to:
-        rows = read_rows(arguments.dataset)
+        rows = read_rows(arguments.dataset, manifest)
         model = train(rows, parameters, _print)
         report(model, parameters, to)
         save_model(output, model.text, metadata(model, parameters, manifest))
     print(f"model of {model.rounds.best} rounds written to {arguments.output}", flush=True)
-
-
-def _read(path: Path) -> pa.Table:
-    columns = [schema.TARGET, *schema.FEATURE_NAMES]
-    try:
-        known = set(pq.read_schema(path).names)
-        missing = [name for name in columns if name not in known]
-        if missing:
-            raise DataError(f"{path} lacks {', '.join(missing)}: prepare the dataset again")
-        return pq.read_table(path, columns=columns)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist: --dataset has to be prepare's output") from None
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a Parquet file: {error}") from None
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / "manifest.json"
-    try:
-        manifest = read_json(path)
-    except ClaimsError as error:
-        raise DataError(f"{folder} is not a dataset folder: {error}") from None
-    try:
-        version = manifest["schema_version"]
-        missing = {"name", "version", "sha256", "rows"} - manifest["data"].keys()
-        missing |= {"split"} - manifest.keys()
-    except (KeyError, TypeError, AttributeError):
-        raise DataError(f"{path} does not describe a dataset: prepare it again") from None
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(sorted(missing))}: prepare it again")
-    if version != schema.SCHEMA_VERSION:
-        raise DataError(
-            f"{path} was made for schema {version}, this is {schema.SCHEMA_VERSION}: prepare it again"
-        )
-    return dict(manifest)
 
 
 def _describe(metrics: dict[str, float]) -> str:

@@ -19,6 +19,7 @@ import yaml
 
 from insurance_claims import schema
 from insurance_claims.data.prepare import write_dataset
+from insurance_claims.data.dataset import read_dataset_manifest
 from insurance_claims.data.split import split_table
 from insurance_claims.data.synthesize import synthesize
 from insurance_claims.errors import ClaimsError
@@ -138,7 +139,7 @@ def test_model_json_says_how_it_was_made(trained: Path) -> None:
 
 def test_ignored_features_change_no_score(trained: Path, dataset: Path) -> None:
     model = load_model(trained)
-    rows = read_rows(dataset).features
+    rows = read_rows(dataset, read_dataset_manifest(dataset)).features
     changed = rows.copy()
     ignored = load_parameters().training.ignored_features
     for name in ignored:
@@ -163,7 +164,9 @@ def test_another_process_in_another_place_without_the_holdout_writes_the_same_te
 
 def test_another_seed_writes_another_text(trained: Path, dataset: Path, tmp_path: Path) -> None:
     parameters = load_parameters(write_parameters(tmp_path, seed=1)).training
-    text = train(read_rows(dataset), parameters, lambda line: None).text
+    text = train(
+        read_rows(dataset, read_dataset_manifest(dataset)), parameters, lambda line: None
+    ).text
     assert text != (trained / "model.txt").read_text()
 
 
@@ -179,7 +182,9 @@ def test_step_exits_1_with_the_reason_and_no_traceback(dataset: Path, tmp_path: 
 
 def test_threads_change_no_tree(trained: Path, dataset: Path, tmp_path: Path) -> None:
     parameters = load_parameters(write_parameters(tmp_path, threads=2)).training
-    text = train(read_rows(dataset), parameters, lambda line: None).text
+    text = train(
+        read_rows(dataset, read_dataset_manifest(dataset)), parameters, lambda line: None
+    ).text
     first = (trained / "model.txt").read_text()
     assert text.split("\nparameters:")[0] == first.split("\nparameters:")[0]
     assert text.replace("[num_threads: 2]", "[num_threads: 1]") == first
@@ -202,7 +207,7 @@ def test_progress_is_printed(trained: Path) -> None:
 def test_plenty_of_claims_choose_rounds_on_the_validation_split(
     dataset: Path, tmp_path: Path
 ) -> None:
-    rows = read_rows(dataset)
+    rows = read_rows(dataset, read_dataset_manifest(dataset))
     claims = int(rows.target.sum())
     methods = {}
     for limit in (claims, claims + 1):
