@@ -24,6 +24,13 @@ from ml_service.platforms.base import Log
 _GRACE = 5.0
 """Seconds that a step has to end by itself after it was asked to."""
 
+SPIN_COUNT = "20000"
+"""How long an idle OpenMP thread spins before it sleeps (GOMP_SPINCOUNT, unless it is set already).
+
+GNU's own default is far longer, and makes training crawl where another process wants the core; not to spin slows it
+where none does.
+"""
+
 _REASON = "error: "
 
 _IMPORTED_ONCE = [
@@ -42,8 +49,7 @@ class Outcome:
 
 def warm_up() -> None:
     """Start the server that steps are forked from, unless it runs. It ends with this process."""
-    # Idle OpenMP threads that spin take the cores from whatever else runs on a small machine.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     from multiprocessing import forkserver
 
     _context().set_forkserver_preload(_IMPORTED_ONCE)
