@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -39,9 +40,12 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database: making one takes seconds, copying it takes none."""
-    state = State(tmp_path_factory.mktemp("mlflow"))
-    _ = state.mlflow
-    return state.home / "mlflow.db"
+    folder = tmp_path_factory.mktemp("mlflow")
+    state = State(folder)
+    # The default experiment's files go to the folder in which the database was made.
+    with contextlib.chdir(folder):
+        _ = state.mlflow
+    return folder / "mlflow.db"
 
 
 @pytest.fixture
