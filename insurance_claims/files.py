@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from insurance_claims.errors import ClaimsError
 
@@ -40,21 +40,30 @@ def whole_folder(target: Path) -> Iterator[Path]:
         raise
 
 
-def write_whole(target: Path, content: str | bytes) -> None:
-    """Write a file aside, flush it to disk and rename it, so that ``target`` never holds half of it."""
+@contextmanager
+def whole_file(target: Path) -> Iterator[IO[bytes]]:
+    """Give a file beside ``target`` to write into; flush it to disk and rename it when the block ends well.
+
+    Whatever the block raises, ``target`` is either complete or as it was.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
     handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     try:
         os.fchmod(handle, 0o644)
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def write_whole(target: Path, content: str | bytes) -> None:
+    """Write a file that never holds half of ``content``."""
+    with whole_file(target) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
 
 
 def write_json(target: Path, content: Any) -> None:

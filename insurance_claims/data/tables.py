@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insurance_claims.errors import DataError
+from insurance_claims.files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,24 +84,13 @@ def _open(
 
 @contextmanager
 def _aside(path: Path) -> Iterator[IO[bytes]]:
-    """A file beside ``path`` that takes its name when the block ends well and is gone when it does not."""
+    """``whole_file``, where a place that cannot be written to is one clear message."""
     target = path.absolute()
-    try:
-        if target.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            prefix=f".{target.name}.", suffix=".part", dir=target.parent
-        )
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with ExitStack() as stack:
+        try:
+            if target.is_dir():
+                raise IsADirectoryError(None, "it is a folder")
+            file = stack.enter_context(whole_file(target))
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror}") from None
+        yield file

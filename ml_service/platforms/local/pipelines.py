@@ -1,4 +1,4 @@
-"""Pipelines on this machine: steps are subprocesses, tracked as nested MLflow runs, reused by content."""
+"""Pipelines on this machine: steps are processes, tracked as nested MLflow runs, reused by content."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from insurance_claims.files import read_json, write_json
+from insurance_claims.files import read_json, write_json, write_whole
 from insurance_claims.registry import now
 from ml_service.pipeline import DataInput, Pipeline, Step, StepInput, fill, load_pipeline
 from ml_service.platforms.base import (
@@ -27,9 +27,9 @@ from ml_service.platforms.base import (
 from ml_service.platforms.local.data import LocalData
 from ml_service.platforms.local.run_tracking import RunTracking
 from ml_service.platforms.local.runs import Record, Runs, this_process
-from ml_service.source import SOURCE, git_commit, lock_sha256, source_sha256
 from ml_service.platforms.local.state import State
 from ml_service.platforms.local.step_process import run_process, warm_up
+from ml_service.source import SOURCE, git_commit, lock_sha256, source_sha256
 
 _STEP_FILE = "step.json"
 
@@ -59,15 +59,13 @@ class LocalPipelines:
         Raises:
             PlatformError: another file was published under that name and version.
         """
-        target = self._state.home / "published" / pipeline.name / version / "pipeline.yml"
+        target = self._published_file(pipeline.name, version)
         content = pipeline.file.read_bytes()
         if target.exists() and target.read_bytes() != content:
             raise PlatformError(
                 f"another {pipeline.name} was published as version {version} already: publish under a new version"
             )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        load_pipeline(target)
+        write_whole(target, content)
         return PublishedPipeline(pipeline.name, version, f"{pipeline.name}:{version}")
 
     def published(self, name: str, version: str) -> Pipeline:
@@ -76,7 +74,7 @@ class LocalPipelines:
         Raises:
             PlatformError: there is none.
         """
-        target = self._state.home / "published" / name / version / "pipeline.yml"
+        target = self._published_file(name, version)
         if not target.is_file():
             raise PlatformError(f"no pipeline {name} was published as version {version}")
         return load_pipeline(target)
@@ -143,6 +141,9 @@ class LocalPipelines:
         if not folder.is_dir():
             raise PlatformError(f"run {record.run.id} has no output {step}.{name}")
         return folder
+
+    def _published_file(self, name: str, version: str) -> Path:
+        return self._state.home / "published" / name / version / "pipeline.yml"
 
     def _clear_leftovers(self) -> None:
         """Remove what killed runs left half done, and close their MLflow runs."""
@@ -227,7 +228,7 @@ class _Execution:
         error: str | None = "interrupted"
         status = RunStatus.CANCELLED
         try:
-            error = self._execute(step, key, folder, run_id)
+            error = self._execute(step, folder, run_id)
             status = RunStatus.FAILED if error else RunStatus.COMPLETED
         finally:
             seconds = round(time.monotonic() - started, 3)
@@ -246,7 +247,7 @@ class _Execution:
             f"(saved {earlier['seconds']:.1f} s; --force runs it again)"
         )
 
-    def _execute(self, step: Step, key: str, folder: Path, run_id: str) -> str | None:
+    def _execute(self, step: Step, folder: Path, run_id: str) -> str | None:
         aside = self._state.steps / f".{self._record.run.id}-{step.name}"
         try:
             (aside / "outputs").mkdir(parents=True)
