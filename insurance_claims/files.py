@@ -19,7 +19,8 @@ from insurance_claims.errors import ClaimsError
 def whole_folder(target: Path) -> Iterator[Path]:
     """Give a folder beside ``target`` to write into; rename it to ``target`` when the block ends well.
 
-    Whatever the block raises, and whenever the process dies, ``target`` is either complete or as it was.
+    Whatever the block raises, and whenever the process dies, ``target`` is either complete or as it was. Only where it
+    is a mount point, which nothing can be renamed over, is it filled file by file at the end.
 
     Raises:
         ClaimsError: ``target`` exists and is not an empty folder.
@@ -28,13 +29,19 @@ def whole_folder(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ClaimsError(f"{target} exists already: choose another output, or remove it first")
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    mounted = os.path.ismount(target)
+    beside = None if mounted else target.parent
+    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=beside))
     try:
         aside.chmod(0o755)
         yield aside
-        if target.exists():
-            target.rmdir()
-        aside.rename(target)
+        if mounted:
+            shutil.copytree(aside, target, dirs_exist_ok=True)
+            shutil.rmtree(aside)
+        else:
+            if target.exists():
+                target.rmdir()
+            aside.rename(target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
