@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 ENVIRONMENT = {
-    "git_commit": "MLOPS_GIT_COMMIT",
-    "lock_sha256": "MLOPS_LOCK_SHA256",
-    "pipeline_run_id": "MLOPS_PIPELINE_RUN_ID",
-    "build_id": "BUILD_BUILDID",
-    "build_uri": "BUILD_URI",
+    "git_commit": ("MLOPS_GIT_COMMIT",),
+    "lock_sha256": ("MLOPS_LOCK_SHA256",),
+    # Azure Machine Learning names a pipeline's run only while it runs, in a variable of its own.
+    "pipeline_run_id": ("MLOPS_PIPELINE_RUN_ID", "AZUREML_ROOT_RUN_ID"),
+    "build_id": ("BUILD_BUILDID",),
+    "build_uri": ("BUILD_URI",),
 }
-"""Lineage that only the platform knows: it hands it to a step in these variables."""
+"""Lineage that only the platform knows: it hands it to a step in these variables, of which the first that is set counts."""
 
 
 def lineage(
@@ -46,7 +47,7 @@ def lineage(
     }
     for name, figure in decision["challenger"]["metrics"].items():
         tags[f"metric_{name}"] = repr(float(figure["value"]))
-    for key, variable in ENVIRONMENT.items():
-        if value := os.environ.get(variable):
-            tags[key] = value
+    for key, variables in ENVIRONMENT.items():
+        if values := [os.environ[name] for name in variables if os.environ.get(name)]:
+            tags[key] = values[0]
     return tags
