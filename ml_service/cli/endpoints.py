@@ -19,6 +19,8 @@ from ml_service.cli.context import (
     progress,
 )
 
+from ml_service.settings import settings
+
 if TYPE_CHECKING:
     from ml_service.platforms.base import Endpoint, Platform
 
@@ -28,10 +30,18 @@ def deploy(
     model: Annotated[
         str, typer.Option(help="Version of the model: a number, champion or latest.")
     ] = "champion",
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Serve what this report of `mlops run` registered."),
+    ] = None,
     platform: PlatformOption = None,
     json: JsonOption = False,
 ) -> None:
     """Serve a model version. It answers before the one that served until now is taken away."""
+    if report is not None:
+        from ml_service.report import registered_version
+
+        model = str(registered_version(report, settings().model_name))
     where = open_platform(platform)
     endpoint = where.endpoints.deploy(environment, _version(where, model), progress)
     if json:

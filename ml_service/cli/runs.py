@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -37,10 +38,20 @@ def run(
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A pipeline parameter.")
     ] = None,
+    published: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="Run what was published under this version."),
+    ] = None,
     force: Annotated[bool, typer.Option(help="Run every step again, reuse nothing.")] = False,
     fail_if_refused: Annotated[
         bool, typer.Option(help="Exit 3 where the gate refuses the model.")
     ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Folder to write: decision, model card, registered version."
+        ),
+    ] = None,
     platform: PlatformOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -48,16 +59,22 @@ def run(
 
     A model that the gate refuses is a result, not a failure: exit code 0, unless --fail-if-refused is given.
     """
+    if report and report.exists() and any(report.iterdir()):
+        # Before the run, not after it.
+        raise ClaimsError(f"{report} exists already: choose another --report, or remove it first")
     chosen = load_pipeline(find_pipeline(pipeline))
     parameters = {**_named(chosen), **dict(_assignment(text) for text in values or [])}
     where = open_platform(platform)
     log = progress if json else print
-    result = where.pipelines.run(chosen, parameters, log, force)
+    what = where.pipelines.published(chosen.name, published) if published else chosen
+    result = where.pipelines.run(what, parameters, log, force)
     if result.error is not None:
         raise ClaimsError(
             f"{result.error}\n(run {result.id}; all it printed: mlops runs logs {result.id[:8]})"
         )
     registration = _registration(where, result)
+    if registration and report:
+        _report(where, result, registration, report)
     if json:
         print_json({"run": result, "registration": registration})
     else:
@@ -66,6 +83,26 @@ def run(
             print(line)
     if fail_if_refused and registration and not registration["registered"]:
         raise typer.Exit(_REFUSED)
+
+
+def publish(
+    pipeline: Annotated[str, typer.Argument(help="Name (training) or file of a pipeline.")],
+    version: Annotated[
+        str | None, typer.Option(help="Default: the build id, BUILD_BUILDID.")
+    ] = None,
+    platform: PlatformOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make a pipeline runnable by name and version, as it is now. The same again changes nothing."""
+    version = version or settings().build_id
+    if not version:
+        raise typer.BadParameter("give --version, or set BUILD_BUILDID: a version names one state")
+    chosen = load_pipeline(find_pipeline(pipeline))
+    made = open_platform(platform).pipelines.publish(chosen, version, progress)
+    if json:
+        print_json(made)
+    else:
+        print(f"{made.name} version {made.version} is published (id {made.id})")
 
 
 @app.command("list")
@@ -155,6 +192,16 @@ def _registration(where: Platform, run: PipelineRun) -> dict[str, Any] | None:
         where.pipelines.output(run.id, "register", "registration") / "model_version.json"
     )
     return result
+
+
+def _report(where: Platform, run: PipelineRun, registration: dict[str, Any], folder: Path) -> None:
+    """Write the report, and tell a build agent of it."""
+    from ml_service.cli.build_agent import add_summary, set_output
+    from ml_service.report import write_report
+
+    write_report(where, run, registration, folder)
+    add_summary(folder / "model_card.md")
+    set_output("registered", "true" if registration["registered"] else "false")
 
 
 def _verdict(registration: dict[str, Any] | None) -> list[str]:

@@ -136,12 +136,15 @@ class Data(Protocol):
 class Pipelines(Protocol):
     """Pipelines and their runs."""
 
-    def publish(self, pipeline: Pipeline, version: str) -> PublishedPipeline:
-        """Make a pipeline runnable by name and version (the build id)."""
+    def publish(self, pipeline: Pipeline, version: str, log: Log) -> PublishedPipeline:
+        """Make a pipeline runnable by name and version (the build id). The same again changes nothing."""
+
+    def published(self, name: str, version: str) -> PublishedPipeline:
+        """What was published under this name and version."""
 
     def run(
         self,
-        pipeline: Pipeline,
+        pipeline: Pipeline | PublishedPipeline,
         parameters: Mapping[str, str],
         log: Log,
         force: bool = False,

@@ -174,8 +174,19 @@ def test_a_refusal_is_a_result_and_exits_3_only_when_asked(
     code, out, _ = mlops("run", "training")
     assert code == 0
     assert "refused by the gate" in out
-    code, out, _ = mlops("run", "training", "--json", "--fail-if-refused")
+    monkeypatch.setenv("TF_BUILD", "True")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "outputs"))
+    report = tmp_path / "report"
+    assert mlops("publish", "training", "--version", "7")[0] == 0
+    arguments = ("--published", "7", "--json", "--fail-if-refused", "--report", str(report))
+    code, out, err = mlops("run", "training", *arguments)
     assert code == 3
+    assert "##vso[task.setvariable variable=registered;isOutput=true]false" in err
+    assert (tmp_path / "outputs").read_text() == "registered=false\n"
+    assert {path.name for path in report.iterdir()} >= {"decision.json", "model_card.md", "plots"}
+    assert json.loads((report / "model_version.json").read_text())["decision"] == "refuse"
+    assert "nothing was registered" in mlops("deploy", "staging", "--report", str(report))[2]
+    assert "choose another --report" in mlops("run", "training", "--report", str(report))[2]
     found = json.loads(out)
     assert not found["registration"]["registered"]
     assert found["registration"]["reasons"]
@@ -187,3 +198,39 @@ def test_a_refusal_is_a_result_and_exits_3_only_when_asked(
     assert out.count("completed") == 2
     code, out, _ = mlops("runs", "logs", "latest", "--step", "evaluate")
     assert "the gate refuses" in out
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "no report of a training run"),
+        ({"registered": False, "reasons": ["worse"]}, "nothing was registered"),
+        ({"registered": True, "name": "other", "version": 1}, "names model 'other'"),
+        ({"registered": True, "name": "insurance_claims", "version": "1"}, "names no version"),
+        ({"registered": True, "name": "insurance_claims", "version": 9}, "no version 9"),
+    ],
+)
+def test_only_what_a_report_registered_is_deployed(
+    mlops: Mlops, tmp_path: Path, content: dict[str, Any] | None, reason: str
+) -> None:
+    if content is not None:
+        (tmp_path / "model_version.json").write_text(json.dumps(content))
+    code, out, err = mlops("deploy", "staging", "--report", str(tmp_path))
+    assert (code, out) == (1, "")
+    assert reason in err
+
+
+def test_what_is_published_has_a_version(mlops: Mlops, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, _, err = mlops("publish", "training")
+    assert code == 2
+    assert "BUILD_BUILDID" in err
+    assert (
+        "no pipeline insurance_claims-training was published as version 8"
+        in (mlops("run", "training", "--published", "8")[2])
+    )
+    monkeypatch.setenv("BUILD_BUILDID", "8")
+    from ml_service.settings import settings
+
+    settings.cache_clear()
+    code, out, _ = mlops("publish", "training", "--json")
+    assert (code, json.loads(out)["version"]) == (0, "8")

@@ -53,7 +53,7 @@ class LocalPipelines:
         self._lineage = lineage
         self._runs = Runs(state)
 
-    def publish(self, pipeline: Pipeline, version: str) -> PublishedPipeline:
+    def publish(self, pipeline: Pipeline, version: str, log: Log) -> PublishedPipeline:
         """Keep the pipeline file as it is now, to be run by name and version.
 
         Raises:
@@ -66,21 +66,27 @@ class LocalPipelines:
                 f"another {pipeline.name} was published as version {version} already: publish under a new version"
             )
         write_whole(target, content)
-        return PublishedPipeline(pipeline.name, version, f"{pipeline.name}:{version}")
+        log(f"published {pipeline.name} version {version}")
+        return self.published(pipeline.name, version)
 
-    def published(self, name: str, version: str) -> Pipeline:
-        """A published pipeline.
+    def published(self, name: str, version: str) -> PublishedPipeline:
+        """What was published under this name and version.
 
         Raises:
-            PlatformError: there is none.
+            PlatformError: nothing.
         """
-        target = self._published_file(name, version)
-        if not target.is_file():
-            raise PlatformError(f"no pipeline {name} was published as version {version}")
-        return load_pipeline(target)
+        if not self._published_file(name, version).is_file():
+            raise PlatformError(
+                f"no pipeline {name} was published as version {version}: publish it with `mlops publish`"
+            )
+        return PublishedPipeline(name, version, f"{name}:{version}")
 
     def run(
-        self, pipeline: Pipeline, parameters: Mapping[str, str], log: Log, force: bool = False
+        self,
+        pipeline: Pipeline | PublishedPipeline,
+        parameters: Mapping[str, str],
+        log: Log,
+        force: bool = False,
     ) -> PipelineRun:
         """Run to the end, streaming the steps' logs. A failed run is returned, not raised.
 
@@ -90,6 +96,8 @@ class LocalPipelines:
         """
         # It imports while this process reads and opens MLflow.
         warm_up()
+        if isinstance(pipeline, PublishedPipeline):
+            pipeline = load_pipeline(self._published_file(pipeline.name, pipeline.version))
         resolved = pipeline.resolve(parameters)
         data = {
             (step.name, name): self._data.get(

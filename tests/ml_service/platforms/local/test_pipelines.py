@@ -129,7 +129,7 @@ def test_an_interrupted_run_ends_its_step_and_says_so(
     process = start(watched, "--set", "second=hang")
     wait_for(process, "[b] hanging")
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "error: interrupted" in output
     assert hanging(local) is None
@@ -178,12 +178,15 @@ def test_runs_are_found_by_the_beginning_of_their_id(local: LocalPlatform, watch
 
 
 def test_a_published_version_keeps_its_content(local: LocalPlatform, watched: Path) -> None:
-    published = local.pipelines.publish(load_pipeline(watched), "42")
+    published = local.pipelines.publish(load_pipeline(watched), "42", print)
     assert published.id == "example:42"
-    local.pipelines.publish(load_pipeline(watched), "42")
+    assert local.pipelines.publish(load_pipeline(watched), "42", print) == published
     watched.write_text(watched.read_text().replace("first: one", "first: uno"))
     with pytest.raises(PlatformError, match="published as version 42 already"):
-        local.pipelines.publish(load_pipeline(watched), "42")
-    assert local.pipelines.published("example", "42").parameters["first"] == "one"
+        local.pipelines.publish(load_pipeline(watched), "42", print)
+    assert local.pipelines.published("example", "42") == published
     with pytest.raises(PlatformError, match="no pipeline example was published as version 43"):
         local.pipelines.published("example", "43")
+    result = local.pipelines.run(published, {}, print)
+    assert result.error is None
+    assert result.parameters["first"] == "one"
