@@ -59,7 +59,7 @@ def test_reuse_ends_when_the_source_changes(
 ) -> None:
     run(local, watched)
     monkeypatch.setattr(
-        "ml_service.platforms.local.pipelines.source_sha256", lambda: "another source"
+        "ml_service.platforms.local.execution.source_sha256", lambda: "another source"
     )
     assert statuses(run(local, watched)) == ["completed", "completed", "completed"]
 
