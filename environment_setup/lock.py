@@ -3,9 +3,13 @@
 ``requirements.txt`` is the exact, hash-pinned lock of everything. The parts hold some of its lines and nothing else:
 
 - ``requirements/local.txt``: the local platform (``make demo``)
-- ``requirements/test.txt``: the local platform, notebooks and the tools of the tests
+- ``requirements/azure.txt``: the local platform and Azure ML's SDK
+- ``requirements/test.txt``: all of that, notebooks and the tools of the tests
+- ``requirements/training.txt``: what the steps of pipelines need on Azure ML's compute
 - ``requirements/scoring.txt``: what a scoring image holds
 - ``requirements/uv.txt``: the installer
+
+The conda files of Azure ML's environments are made of the parts ``training`` and ``scoring``.
 """
 
 from __future__ import annotations
@@ -22,7 +26,30 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.txt"
 PARTS = ROOT / "requirements"
-CONDA = ROOT / "insurance_claims" / "scoring" / "conda_dependencies.yml"
+CONDA = {
+    room: ROOT / "insurance_claims" / room / "conda_dependencies.yml"
+    for room in ("training", "scoring")
+}
+"""The conda file of each part that has one."""
+
+TRAINING = (
+    "lightgbm",
+    "matplotlib",
+    "mlflow",
+    "numpy",
+    "orjson",
+    "pandas",
+    "pandera",
+    "pyarrow",
+    "pydantic",
+    "pyyaml",
+    "scikit-learn",
+    "scipy",
+    "azureml-core",
+    "azureml-dataset-runtime",
+    "azureml-mlflow",
+)
+"""What the steps import, and what hands them Azure ML's data and tracking."""
 
 SCORING = (
     "lightgbm",
@@ -47,19 +74,28 @@ def main() -> None:
     _compile(everything, LOCK, None)
     by_name = {re.split(r"[=<>\[]", line)[0].lower(): line for line in everything}
     _compile(base, PARTS / "local.txt", LOCK)
-    _compile([*base, *extras["notebooks"], *extras["dev"]], PARTS / "test.txt", LOCK)
+    _compile([*base, *extras["azure"]], PARTS / "azure.txt", LOCK)
+    tests = [*extras["azure"], *extras["notebooks"], *extras["dev"]]
+    _compile([*base, *tests], PARTS / "test.txt", LOCK)
+    _compile([by_name[name] for name in TRAINING], PARTS / "training.txt", LOCK)
     _compile([by_name[name] for name in SCORING], PARTS / "scoring.txt", LOCK)
     _compile([by_name["uv"]], PARTS / "uv.txt", LOCK)
-    CONDA.write_text(conda_file(PARTS / "scoring.txt"), encoding="utf-8")
+    for room, path in CONDA.items():
+        path.write_text(conda_file(room), encoding="utf-8")
 
 
-def conda_file(lock: Path) -> str:
-    """The conda file of the scoring image: Python, and exactly what a lock file pins."""
+def conda_file(room: str) -> str:
+    """The conda file of an environment: Python, and exactly what its part of the lock pins.
+
+    Args:
+        room: ``training`` or ``scoring``.
+    """
+    lock = PARTS / f"{room}.txt"
     pins = [
         f"{name}=={version}" for name, version in _PINNED.findall(lock.read_text(encoding="utf-8"))
     ]
     content = {
-        "name": "insurance_claims_scoring",
+        "name": f"insurance_claims_{room}",
         "channels": ["conda-forge"],
         "dependencies": ["python=3.11", "pip", {"pip": pins}],
     }
