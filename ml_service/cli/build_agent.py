@@ -20,6 +20,12 @@ def set_output(name: str, value: str) -> None:
             outputs.write(f"{name}={value}\n")
 
 
+def add_build_tag(tag: str) -> None:
+    """Tag the build, for what is triggered by builds with that tag. GitHub Actions has no such thing."""
+    if os.environ.get("TF_BUILD"):
+        progress(f"##vso[build.addbuildtag]{tag}")
+
+
 def add_summary(file: Path) -> None:
     """Show a Markdown file on the page of the build."""
     if os.environ.get("TF_BUILD"):

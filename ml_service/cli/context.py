@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ml_service.settings import Settings, settings
+from insurance_claims.errors import ClaimsError
+from ml_service.settings import Settings, azure_settings, settings
 
 if TYPE_CHECKING:
     from ml_service.platforms.base import Platform
 
 PlatformOption = Annotated[
     str | None,
-    typer.Option("--platform", help="Where to do it: local. Default: MLOPS_PLATFORM, else local."),
+    typer.Option(
+        "--platform", help="Where to do it: local or azureml. Default: MLOPS_PLATFORM, else local."
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, and progress to stderr.")
 ]
 EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="staging or production.")]
 
-_PLATFORMS = ("local",)
+_alone = False
+_PLATFORMS = ("local", "azureml")
 
 
 def open_platform(name: str | None) -> Platform:
@@ -32,6 +38,7 @@ def open_platform(name: str | None) -> Platform:
 
     Raises:
         typer.BadParameter: there is no such platform.
+        ClaimsError: its settings or packages are missing.
     """
     chosen: Settings = settings()
     name = name or chosen.platform
@@ -39,9 +46,29 @@ def open_platform(name: str | None) -> Platform:
         raise typer.BadParameter(
             f"there is no platform {name!r}; there is: {', '.join(_PLATFORMS)}"
         )
+    if name == "azureml":
+        if importlib.util.find_spec("azureml.core") is None:
+            raise ClaimsError("platform azureml needs Azure ML's SDK: `make azure` installs it")
+        from ml_service.platforms.azureml.platform import AzureMLPlatform
+
+        return AzureMLPlatform(chosen, azure_settings())
+    _leave_azure_out()
     from ml_service.platforms.local.platform import LocalPlatform
 
     return LocalPlatform(chosen)
+
+
+def run_alone() -> None:
+    """Say that this process runs one command and nothing else."""
+    global _alone
+    _alone = True
+
+
+def _leave_azure_out() -> None:
+    # MLflow imports the plugins of whatever is installed. Azure ML's takes a second, and no local command needs it.
+    if _alone and "azureml" not in sys.modules:
+        sys.modules["azureml"] = None  # type: ignore[assignment]
+        warnings.filterwarnings("ignore", message="Failure attempting to register")
 
 
 def progress(line: str) -> None:

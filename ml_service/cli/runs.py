@@ -43,6 +43,9 @@ def run(
         typer.Option(metavar="VERSION", help="Run what was published under this version."),
     ] = None,
     force: Annotated[bool, typer.Option(help="Run every step again, reuse nothing.")] = False,
+    if_new_data: Annotated[
+        bool, typer.Option(help="Do nothing where the champion was trained on the newest data.")
+    ] = False,
     fail_if_refused: Annotated[
         bool, typer.Option(help="Exit 3 where the gate refuses the model.")
     ] = False,
@@ -66,6 +69,13 @@ def run(
     parameters = {**_named(chosen), **dict(_assignment(text) for text in values or [])}
     where = open_platform(platform)
     log = progress if json else print
+    if if_new_data and (
+        known := _known_data(where, parameters.get("data", settings().dataset_name))
+    ):
+        if json:
+            print_json({"run": None, "registration": None})
+        log(known)
+        return
     what = where.pipelines.published(chosen.name, published) if published else chosen
     result = where.pipelines.run(what, parameters, log, force)
     if result.error is not None:
@@ -165,6 +175,18 @@ def logs(
     print(open_platform(platform).pipelines.logs(run_id, step))
 
 
+def _known_data(where: Platform, name: str) -> str | None:
+    """Where the champion was trained on the newest version of a data set, a line that says so."""
+    champion = where.models.champion()
+    newest = where.data.get(name)
+    if champion is None or champion.tags.get("data_sha256") != newest.sha256:
+        return None
+    return (
+        f"nothing to do: the champion, version {champion.version}, was trained on {name} version {newest.version}, "
+        "which is the newest"
+    )
+
+
 def _named(pipeline: Pipeline) -> dict[str, str]:
     """Names that the environment or .env sets, for the parameters that mean them."""
     given = settings()
@@ -196,12 +218,14 @@ def _registration(where: Platform, run: PipelineRun) -> dict[str, Any] | None:
 
 def _report(where: Platform, run: PipelineRun, registration: dict[str, Any], folder: Path) -> None:
     """Write the report, and tell a build agent of it."""
-    from ml_service.cli.build_agent import add_summary, set_output
+    from ml_service.cli.build_agent import add_build_tag, add_summary, set_output
     from ml_service.report import write_report
 
     write_report(where, run, registration, folder)
     add_summary(folder / "model_card.md")
     set_output("registered", "true" if registration["registered"] else "false")
+    if registration["registered"]:
+        add_build_tag("model-registered")
 
 
 def _verdict(registration: dict[str, Any] | None) -> list[str]:
