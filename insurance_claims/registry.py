@@ -55,7 +55,7 @@ class ModelVersion:
 
 def versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """All versions of a model, newest first; none where the model is not registered."""
-    found = client.search_model_versions(f"name = '{name}'")
+    found = _search(client, name)
     champion = max(
         (item for item in found if CHAMPION_SINCE in item.tags),
         key=lambda item: (item.tags[CHAMPION_SINCE], int(item.version)),
@@ -130,6 +130,16 @@ def fetch(model: ModelVersion, to: Path) -> Path:
 def now() -> str:
     """This moment: UTC, ISO 8601, microseconds, so that it sorts as text."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def _search(client: MlflowClient, name: str) -> list[MlflowVersion]:
+    found: list[MlflowVersion] = []
+    token: str | None = None
+    while token != "":
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        found += page
+        token = page.token or ""
+    return found
 
 
 def _ensure_model(client: MlflowClient, name: str) -> None:

@@ -44,8 +44,9 @@ def step_parser(module: str, description: str | None) -> argparse.ArgumentParser
 def run_step(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace], None]) -> None:
     """Parse the command line, run ``main`` and exit: 0 when done, 1 with one reason on the last line of stderr."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    # Not ours to tell: they would bury what the step says.
+    for noisy in ("mlflow", "alembic", "azure", "azureml", "msrest", "urllib3", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = parser.parse_args()
     try:
         main(arguments)

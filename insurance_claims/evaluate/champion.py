@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insurance_claims import registry
-from insurance_claims.errors import ModelError, RegistryError
+from insurance_claims.errors import ClaimsError, ModelError, RegistryError
 from insurance_claims.model import Model, load_model
+from insurance_claims.tracking import reported
 
 NONE = "none"
 
@@ -58,20 +59,18 @@ def load_champion(given: str | None, model_name: str) -> Champion | None:
 
 def _registered(model_name: str) -> Champion | None:
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
-    try:
+    with reported(f"the registry of {model_name} cannot be read", RegistryError):
         found = registry.champion(MlflowClient(), model_name)
-    except MlflowException as error:
-        raise RegistryError(f"the registry of {model_name} cannot be read: {error}") from None
     if found is None:
         return None
     what = f"the champion, version {found.version} of {model_name},"
     with tempfile.TemporaryDirectory() as aside:
         try:
-            folder = registry.fetch(found, Path(aside))
-        except (MlflowException, OSError) as error:
-            raise ModelError(_unloadable(what, f"{found.source}: {error}")) from None
+            with reported(found.source):
+                folder = registry.fetch(found, Path(aside))
+        except ClaimsError as error:
+            raise ModelError(_unloadable(what, str(error))) from None
         model = _load(folder, what)
     known = found.tags.get(registry.MODEL_SHA256)
     if known is not None and known != model.metadata["sha256"]:

@@ -16,7 +16,7 @@ ENVIRONMENT = {
     "build_id": ("BUILD_BUILDID",),
     "build_uri": ("BUILD_URI",),
 }
-"""Lineage that only the platform knows: it hands it to a step in these variables, of which the first that is set counts."""
+"""Lineage that only the platform knows: it hands it to a step in these variables. The first that is set counts."""
 
 
 def lineage(

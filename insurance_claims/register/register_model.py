@@ -20,6 +20,7 @@ from insurance_claims.model import METADATA_FILE, MODEL_FILE
 from insurance_claims.register.golden import GOLDEN_FILE, golden
 from insurance_claims.register.lineage import lineage
 from insurance_claims.step import run_step, step_parser
+from insurance_claims.tracking import reported
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,12 +48,13 @@ def register_challenger(
         The content of model_version.json.
 
     Raises:
-        RegistryError: the champion is not the one that the challenger was judged against.
+        RegistryError: the champion is not the one that the challenger was judged against, or MLflow fails.
     """
     if decision["decision"] != "promote":
         return {"registered": False, "name": name, "reasons": list(decision["reasons"])}
     judged_against = (decision.get("champion") or {}).get("version")
-    champion = registry.champion(client, name)
+    with reported(f"looking up the champion of {name}", RegistryError):
+        champion = registry.champion(client, name)
     metadata = read_json(folders["model"] / METADATA_FILE)
     if champion and champion.tags.get(registry.MODEL_SHA256) == metadata["sha256"]:
         # An earlier attempt got this far and was killed before it could say so.
@@ -74,10 +76,12 @@ def register_challenger(
         shutil.copytree(folders["evaluation"] / "plots", package / "plots")
         write_json(package / GOLDEN_FILE, golden(folders["model"]))
         write_json(package / "lineage.json", tags)
-        client.log_artifacts(run_id, str(package), "model")
-    source = f"{client.get_run(run_id).info.artifact_uri}/model"
-    made = registry.register(client, name, run_id, source, tags)
-    registry.promote(client, name, made.version, " ".join(decision["reasons"]))
+        with reported(f"uploading the files of {name}", RegistryError):
+            client.log_artifacts(run_id, str(package), "model")
+    with reported(f"registering {name}", RegistryError):
+        source = f"{client.get_run(run_id).info.artifact_uri}/model"
+        made = registry.register(client, name, run_id, source, tags)
+        registry.promote(client, name, made.version, " ".join(decision["reasons"]))
     return _registered(made)
 
 
