@@ -5,17 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from ml_service.platforms.local.platform import LocalPlatform
 from ml_service.platforms.local.state import State
-from ml_service.settings import Settings, settings
+from ml_service.settings import Settings, azure_settings, settings
+
+if TYPE_CHECKING:
+    from tests.azureml_emulator.process import EmulatorProcess
 
 ROOT = Path(__file__).resolve().parents[1]
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# Azure ML's SDK reads this when it is imported: nothing is sent to Microsoft.
+os.environ.setdefault("HBI_WORKSPACE_JOB", "true")
 # Two tests run at a time on a small machine: threads beyond that only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -65,3 +73,46 @@ def home(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 def local(home: Path) -> LocalPlatform:
     """A local platform with nothing in it yet."""
     return LocalPlatform(Settings.model_validate({"MLOPS_HOME": home}))
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
+    """The emulator of Azure Machine Learning, one for each process that runs tests."""
+    from tests.azureml_emulator.process import EmulatorProcess
+
+    running = EmulatorProcess(tmp_path_factory.mktemp("emulator"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def azure(emulator: EmulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of an empty workspace of the emulator; the environment points to it.
+
+    At the end: the emulator knew every call, and nothing tried to leave the machine.
+    """
+    name = f"ws-{uuid.uuid4().hex[:8]}"
+    emulator.make_workspace(name)
+    folder = tmp_path_factory.mktemp("azure")
+    variables = {
+        **emulator.environment,
+        "WORKSPACE_NAME": name,
+        "MLOPS_HOME": str(folder / "state"),
+        # The SDK keeps caches there.
+        "HOME": str(folder),
+    }
+    emulator.calls()
+    with pytest.MonkeyPatch.context() as patch:
+        for key, value in variables.items():
+            patch.setenv(key, value)
+        patch.chdir(folder)
+        settings.cache_clear()
+        azure_settings.cache_clear()
+        yield name
+    settings.cache_clear()
+    azure_settings.cache_clear()
+    emulator.clear_faults()
+    calls, refused = emulator.calls()
+    unknown = [f"{call['method']} {call['path']}" for call in calls if call["status"] == 501]
+    assert (unknown, refused) == ([], [])
