@@ -1,0 +1,75 @@
+"""The audit log: appended to, read back, and whole but for a torn line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ml_service.rollout.audit import AuditLog, AuditRecord
+from ml_service.rollout.errors import RolloutError
+
+RECORD = AuditRecord(
+    key="a",
+    time=datetime(2026, 1, 5, 8, tzinfo=UTC),
+    who="Zoë",
+    what="rollback",
+    why="too many\nerrors",
+    environment="production",
+    before=2,
+    after=1,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "audit.jsonl"
+
+
+def test_records_come_back_in_order(path: Path) -> None:
+    log = AuditLog(path)
+    assert log.read().records == ()
+    records = [replace(RECORD, key=key) for key in "abc"]
+    assert all(log.append(record) for record in records)
+    assert log.read().records == tuple(records)
+    assert log.read().torn_lines == ()
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_the_same_event_is_written_once(path: Path) -> None:
+    log = AuditLog(path)
+    assert log.append(RECORD)
+    assert not log.append(replace(RECORD, why="again"))
+    assert log.read().records == (RECORD,)
+
+
+def test_what_is_there_is_never_changed(path: Path) -> None:
+    log = AuditLog(path)
+    log.append(RECORD)
+    before = path.read_bytes()
+    log.append(replace(RECORD, key="b"))
+    assert path.read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("kept", [1, 20, -2, -1])
+def test_a_torn_last_line_is_reported_and_swallows_nothing(path: Path, kept: int) -> None:
+    log = AuditLog(path)
+    log.append(RECORD)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:kept])
+    trail = log.read()
+    complete = kept == -1
+    assert trail.torn_lines == (() if complete else (2,))
+    later = replace(RECORD, key="later")
+    log.append(later)
+    assert log.read().records[-1] == later
+    assert log.read().records[0] == RECORD
+    assert log.read().torn_lines == trail.torn_lines
+
+
+def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RolloutError, match="audit log .* cannot be written"):
+        AuditLog(tmp_path / "file" / "audit.jsonl").append(RECORD)
