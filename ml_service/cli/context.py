@@ -71,6 +71,18 @@ def _leave_azure_out() -> None:
         warnings.filterwarnings("ignore", message="Failure attempting to register")
 
 
+def assignment(text: str) -> tuple[str, str]:
+    """Name and value of a ``--set``.
+
+    Raises:
+        typer.BadParameter: it has another form.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}")
+    return name, value
+
+
 def progress(line: str) -> None:
     """Print a line of progress to stderr, where it does not mix with results."""
     print(line, file=sys.stderr, flush=True)
@@ -87,8 +99,9 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for position, column in enumerate(columns):
+        # What identifies a row is copied from there.
+        table.add_column(column, overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     Console().print(table)

@@ -12,6 +12,7 @@ from insurance_claims.files import read_json
 from ml_service.cli.context import (
     JsonOption,
     PlatformOption,
+    assignment,
     open_platform,
     print_facts,
     print_json,
@@ -66,7 +67,7 @@ def run(
         # Before the run, not after it.
         raise ClaimsError(f"{report} exists already: choose another --report, or remove it first")
     chosen = load_pipeline(find_pipeline(pipeline))
-    parameters = {**_named(chosen), **dict(_assignment(text) for text in values or [])}
+    parameters = {**_named(chosen), **dict(assignment(text) for text in values or [])}
     where = open_platform(platform)
     log = progress if json else print
     if if_new_data and (
@@ -197,13 +198,6 @@ def _named(pipeline: Pipeline) -> dict[str, str]:
         for field, value in names.items()
         if field in given.model_fields_set and known[field] in pipeline.parameters
     }
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}")
-    return name, value
 
 
 def _registration(where: Platform, run: PipelineRun) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from ml_service.platforms.azureml.silence import silent
 from ml_service.platforms.azureml.workspace import AzureWorkspace
 from ml_service.platforms.base import Log, PublishedPipeline
 
-PIPELINE = "insurance_claims-batch_scoring"
+PIPELINE = "insurance_claims-parallel-batch-scoring"
 STEP = "score"
 OUTPUT = "scores"
 SCORES_FILE = "scores.csv"

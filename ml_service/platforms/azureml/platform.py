@@ -10,10 +10,12 @@ from ml_service.platforms.azureml.workspace import AzureWorkspace
 from ml_service.settings import AzureSettings, Settings
 
 if TYPE_CHECKING:
+    from ml_service.platforms.azureml.batch import AzureBatch
     from ml_service.platforms.azureml.data import AzureData
     from ml_service.platforms.azureml.endpoints import AzureEndpoints
     from ml_service.platforms.azureml.models import AzureModels
     from ml_service.platforms.azureml.pipelines import AzurePipelines
+    from ml_service.platforms.azureml.schedules import AzureSchedules
 
 
 class AzureMLPlatform:
@@ -60,6 +62,20 @@ class AzureMLPlatform:
         from ml_service.platforms.azureml.endpoints import AzureEndpoints
 
         return AzureEndpoints(self.workspace, self.models)
+
+    @cached_property
+    def schedules(self) -> AzureSchedules:
+        """Published pipelines that run by themselves."""
+        from ml_service.platforms.azureml.schedules import AzureSchedules
+
+        return AzureSchedules(self.workspace, self.pipelines)
+
+    @cached_property
+    def batch(self) -> AzureBatch:
+        """Batch scoring on the nodes of a cluster."""
+        from ml_service.platforms.azureml.batch import AzureBatch
+
+        return AzureBatch(self.workspace, self.pipelines)
 
     def describe(self) -> Mapping[str, str]:
         """Which workspace it is, and MLflow's address of it."""
