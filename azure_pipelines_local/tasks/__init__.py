@@ -1,0 +1,1 @@
+"""The tasks that run here. Each is a function with a description of its inputs."""
