@@ -8,7 +8,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,7 +16,7 @@ from insurance_claims.errors import ClaimsError
 from ml_service.settings import Settings, azure_settings, settings
 
 if TYPE_CHECKING:
-    from ml_service.platforms.base import Platform
+    from ml_service.platforms.base import Endpoint, Platform
 
 PlatformOption = Annotated[
     str | None,
@@ -81,6 +81,42 @@ def assignment(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}")
     return name, value
+
+
+def chosen_version(where: Platform, text: str) -> int:
+    """The model version that ``--model`` means: a number, ``champion`` or ``latest``.
+
+    Raises:
+        typer.BadParameter: it is none of these.
+        ClaimsError: there is no such version.
+    """
+    if text in ("champion", "latest"):
+        named: Literal["champion", "latest"] = "champion" if text == "champion" else "latest"
+        try:
+            return where.models.get(named).version
+        except ClaimsError:
+            raise ClaimsError(
+                f"there is no {text} model: `mlops run training` registers one when it passes the gate"
+            ) from None
+    if not text.isdigit():
+        raise typer.BadParameter(
+            f"--model takes a version number, champion or latest, not {text!r}"
+        )
+    return where.models.get(int(text)).version
+
+
+def deployed(where: Platform, environment: str) -> Endpoint:
+    """The endpoint of an environment.
+
+    Raises:
+        ClaimsError: nothing is deployed there.
+    """
+    endpoint = where.endpoints.get(environment)
+    if endpoint is None:
+        raise ClaimsError(
+            f"nothing is deployed to {environment}: deploy with `mlops deploy {environment}`"
+        )
+    return endpoint
 
 
 def progress(line: str) -> None:

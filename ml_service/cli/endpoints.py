@@ -1,18 +1,18 @@
-"""``mlops deploy``, ``smoke-test``, ``endpoints``, ``score`` and ``down``."""
+"""``mlops deploy``, ``smoke-test``, ``endpoints`` and ``down``."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from insurance_claims.errors import ClaimsError
 from ml_service.cli.context import (
     EnvironmentArgument,
     JsonOption,
     PlatformOption,
+    chosen_version,
+    deployed,
     open_platform,
     print_json,
     print_table,
@@ -20,9 +20,6 @@ from ml_service.cli.context import (
 )
 
 from ml_service.settings import settings
-
-if TYPE_CHECKING:
-    from ml_service.platforms.base import Endpoint, Platform
 
 
 def deploy(
@@ -43,7 +40,7 @@ def deploy(
 
         model = str(registered_version(report, settings().model_name))
     where = open_platform(platform)
-    endpoint = where.endpoints.deploy(environment, _version(where, model), progress)
+    endpoint = where.endpoints.deploy(environment, chosen_version(where, model), progress)
     if json:
         print_json(endpoint)
     else:
@@ -59,7 +56,7 @@ def smoke_test(
     from ml_service.smoke_test import smoke_test as check
 
     where = open_platform(platform)
-    endpoint = _deployed(where, environment)
+    endpoint = deployed(where, environment)
     version = max(endpoint.traffic, key=lambda number: endpoint.traffic[number])
     golden = load_golden(where.models.fetch(version) / "golden.json")
     report = check(endpoint.url, endpoint.key, golden, version, progress)
@@ -99,30 +96,6 @@ def list_endpoints(
         )
 
 
-def score(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows to score: CSV or Parquet.")],
-    environment: Annotated[
-        str, typer.Option("--env", help="Environment whose endpoint scores them.")
-    ] = "staging",
-    output: Annotated[
-        Path | None, typer.Option(help="CSV to write: id, score, model version. Default: print it.")
-    ] = None,
-    platform: PlatformOption = None,
-) -> None:
-    """Score a file's rows over HTTP with a deployed model."""
-    from insurance_claims.files import write_whole
-    from ml_service.scoring_client import score_file
-
-    where = open_platform(platform)
-    endpoint = _deployed(where, environment)
-    csv = score_file(endpoint, file, progress)
-    if output is None:
-        sys.stdout.write(csv)
-    else:
-        write_whole(output, csv)
-        print(f"wrote {output}")
-
-
 def down(
     environment: Annotated[
         str | None, typer.Argument(metavar="[ENV]", help="Default: every environment.")
@@ -137,28 +110,3 @@ def down(
     for name in names:
         endpoints.remove(name, progress)
         print(f"{name} is down")
-
-
-def _version(where: Platform, text: str) -> int:
-    if text in ("champion", "latest"):
-        named: Literal["champion", "latest"] = "champion" if text == "champion" else "latest"
-        try:
-            return where.models.get(named).version
-        except ClaimsError:
-            raise ClaimsError(
-                f"there is no {text} model to deploy: `mlops run training` registers one when it passes the gate"
-            ) from None
-    if not text.isdigit():
-        raise typer.BadParameter(
-            f"--model takes a version number, champion or latest, not {text!r}"
-        )
-    return where.models.get(int(text)).version
-
-
-def _deployed(where: Platform, environment: str) -> Endpoint:
-    endpoint = where.endpoints.get(environment)
-    if endpoint is None:
-        raise ClaimsError(
-            f"nothing is deployed to {environment}: deploy with `mlops deploy {environment}`"
-        )
-    return endpoint
