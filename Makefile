@@ -17,9 +17,12 @@ help: ## List the tasks
 demo: $(VENV)/.local ## The whole loop on this machine: data, training, gate, endpoint, smoke test (DATA=FILE for your own)
 	@$(BIN)/mlops demo $(if $(DATA),--data "$(DATA)")
 
+# For CI: RESULTS=DIR writes the results and the coverage there; TESTS=PATH runs a part.
+REPORTS = --junitxml "$(RESULTS)/junit.xml" --cov --cov-report "xml:$(RESULTS)/coverage.xml"
+
 .PHONY: test
 test: lint $(VENV)/.test ## Lint, types, import rules and every test
-	@$(BIN)/pytest -n auto --dist loadfile
+	@$(BIN)/pytest -n auto --dist loadfile $(if $(RESULTS),$(REPORTS)) $(TESTS)
 
 .PHONY: lint
 lint: $(VENV)/.test ## flake8, ruff format --check, mypy --strict, import-linter
@@ -35,6 +38,13 @@ format: $(VENV)/.test ## Format the code
 .PHONY: bench
 bench: $(VENV)/.test ## Measure speed and model quality as ratios (QUICK=1 for a short version); takes a while
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+.PHONY: azure
+azure: $(VENV)/.azure ## Install what the platform azureml needs (docs/azureml.md)
+
+.PHONY: emulator
+emulator: $(VENV)/.azure ## Azure Machine Learning on this machine, for trying and testing; runs until Ctrl-C
+	@$(BIN)/python -m tests.azureml_emulator
 
 .PHONY: doctor
 doctor: $(VENV)/.local ## Check this machine
@@ -68,7 +78,17 @@ $(VENV)/.local: requirements/local.txt pyproject.toml $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt $(VENV)/.local
-	@echo "installing what the tests need"
+$(VENV)/.azure: requirements/azure.txt $(VENV)/.local
+	@echo "installing Azure ML's SDK"
 	@$(INSTALL) -r $<
 	@touch $@
+
+$(VENV)/.test: requirements/test.txt $(VENV)/.local tests/pipelines/package-lock.json
+	@echo "installing what the tests need"
+	@$(INSTALL) -r $<
+	@if command -v npm >/dev/null; then \
+	  npm ci --silent --no-audit --no-fund --prefix tests/pipelines; \
+	else \
+	  echo "npm was not found: the editor's checks of .pipelines are skipped. Install Node.js 20 or newer, then: touch requirements/test.txt"; \
+	fi
+	@touch $@ $(VENV)/.azure

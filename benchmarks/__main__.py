@@ -19,9 +19,11 @@ BENCHMARKS = (
     "synthesize",
     "pipeline_vs_script",
     "serving",
+    "batch",
     "router",
     "model_quality",
     "gate_simulation",
+    "azure_publish",
 )
 
 

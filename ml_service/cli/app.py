@@ -8,8 +8,9 @@ from types import FrameType
 
 import typer
 
+import azure_pipelines_local.cli
 from insurance_claims.errors import ClaimsError
-from ml_service.cli import data, demo, endpoints, models, runs, tools
+from ml_service.cli import azure, data, demo, endpoints, models, runs, score, tools
 from ml_service.cli.context import print_json
 
 app = typer.Typer(
@@ -23,16 +24,19 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
+app.add_typer(azure.schedules, name="schedules")
+app.add_typer(azure.batch, name="batch")
 app.command("run")(runs.run)
 app.command("publish")(runs.publish)
 app.command("deploy")(endpoints.deploy)
 app.command("smoke-test")(endpoints.smoke_test)
 app.command("endpoints")(endpoints.list_endpoints)
-app.command("score")(endpoints.score)
+app.command("score")(score.score)
 app.command("down")(endpoints.down)
 app.command("ui")(tools.ui)
 app.command("doctor")(tools.doctor)
 app.command("demo")(demo.demo)
+app.add_typer(azure_pipelines_local.cli.app, name="ci")
 
 
 def main() -> None:

@@ -47,10 +47,11 @@ SHELL = {"", "bash", "sh", "console"}
 
 
 def source_text() -> str:
-    """Everything that may read an environment variable."""
+    """Everything that may read an environment variable, or set one for a job."""
     files = [ROOT / ".env.example", ROOT / "Makefile", ROOT / "tests" / "conftest.py"]
     for folder in ("insurance_claims", "ml_service", "benchmarks", "environment_setup"):
         files += (ROOT / folder).rglob("*.py")
+    files += [*(ROOT / "azure_pipelines_local").rglob("*.py"), *(ROOT / ".pipelines").glob("*.yml")]
     return "\n".join(path.read_text(encoding="utf-8") for path in files)
 
 
@@ -148,8 +149,19 @@ def test_what_does_not_exist_is_found(text: str, problem: str) -> None:
 
 
 def test_every_setting_is_in_the_example_and_nothing_else() -> None:
-    from ml_service.settings import Settings
+    from ml_service.settings import AzureSettings, Settings
 
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    names = set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE))
-    assert names == {field.alias for field in Settings.model_fields.values() if field.alias}
+    names = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", example, re.MULTILINE)
+    fields = [*Settings.model_fields.values(), *AzureSettings.model_fields.values()]
+    assert sorted(names) == sorted(field.alias for field in fields if field.alias)
+
+
+def test_the_example_shows_the_defaults() -> None:
+    from ml_service.settings import AzureSettings
+
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    shown = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", example, re.MULTILINE))
+    for field in AzureSettings.model_fields.values():
+        default = "" if field.is_required() or field.default is None else str(field.default)
+        assert shown[str(field.alias)].lower() == default.lower(), field.alias

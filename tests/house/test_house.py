@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -56,10 +58,35 @@ def test_every_dependency_has_a_reason() -> None:
     assert [line for line in pinned if not re.search(r",\s+# \S+", line)] == []
 
 
-def test_the_conda_file_is_the_lock() -> None:
-    assert CONDA.read_text() == conda_file(PARTS / "scoring.txt")
-    content = yaml.safe_load(CONDA.read_text())
-    assert content["dependencies"][0] == "python=3.11"
+@pytest.mark.parametrize("room", CONDA)
+def test_a_conda_file_is_the_lock(room: str) -> None:
+    text = CONDA[room].read_text()
+    assert text == conda_file(room)
+    python, _, packages = yaml.safe_load(text)["dependencies"]
+    assert python == "python=3.11"
+    locked = {block.split()[0] for block in pins(LOCK).values()}
+    assert packages["pip"]
+    assert set(packages["pip"]) <= locked
+
+
+def imported(files: Iterable[Path]) -> set[str]:
+    """The packages that modules import, anywhere in them."""
+    return {
+        match[1]
+        for path in files
+        for match in re.finditer(r"^\s*(?:import|from) (\w+)", path.read_text(), re.MULTILINE)
+    }
+
+
+def test_the_training_environment_holds_what_the_steps_import() -> None:
+    # score.py alone runs in the scoring image.
+    files = [path for path in (ROOT / "insurance_claims").rglob("*.py") if path.name != "score.py"]
+    distributions = metadata.packages_distributions()
+    installed = imported(files) & distributions.keys() - {"insurance_claims"}
+    assert {"lightgbm", "pandas", "mlflow", "yaml"} <= installed
+    held = {name.lower() for name in pins(PARTS / "training.txt")}
+    for name in installed:
+        assert held & {item.lower() for item in distributions[name]}, name
 
 
 def test_no_registry_address_is_in_a_lock() -> None:
@@ -82,10 +109,15 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
         ("ml_service/pipeline.py", "import ml_service.platforms.base"),
         ("ml_service/platforms/base.py", "import ml_service.platforms.local.state"),
         ("ml_service/platforms/local/state.py", "import ml_service.cli.app"),
+        ("ml_service/platforms/local/state.py", "import ml_service.platforms.azureml.data"),
+        ("ml_service/platforms/azureml/data.py", "import ml_service.platforms.local.data"),
+        ("ml_service/cli/context.py", "import azureml.core"),
+        ("azure_pipelines_local/runner.py", "import ml_service.settings"),
+        ("ml_service/doctor.py", "import azure.identity"),
     ],
 )
 def test_the_import_rules_refuse(tmp_path: Path, file: str, line: str) -> None:
-    for name in ("insurance_claims", "ml_service"):
+    for name in ("insurance_claims", "ml_service", "azure_pipelines_local"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     with (tmp_path / file).open("a") as source:
@@ -93,6 +125,12 @@ def test_the_import_rules_refuse(tmp_path: Path, file: str, line: str) -> None:
     result = lint_imports(tmp_path)
     assert result.returncode == 1, result.stdout
     assert "BROKEN" in result.stdout
+
+
+def test_nothing_that_is_shipped_knows_the_emulator() -> None:
+    for folder in ("insurance_claims", "ml_service", "azure_pipelines_local"):
+        for file in (ROOT / folder).rglob("*.py"):
+            assert "azureml_emulator" not in file.read_text(), file
 
 
 def test_ci_is_the_test_command_of_the_readme() -> None:
