@@ -49,22 +49,21 @@ def workspace(azure: str) -> AzureWorkspace:
 @pytest.fixture(scope="module")
 def endpoints(workspace: AzureWorkspace, models: Path) -> Iterator[AzureEndpoints]:
     """Nothing deployed; the model's versions 1 to 4 are registered, of which 4 cannot be loaded."""
-    import mlflow
-
     name = workspace.settings.model_name
     client = workspace.mlflow
-    # The plugin finds a login for artifacts by this one alone.
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(workspace.workspace.get_mlflow_tracking_uri())
     experiment = client.create_experiment("endpoints")
-    for version in ("1", "2", "3", "4"):
-        run = client.create_run(experiment)
-        client.log_artifacts(run.info.run_id, str(models / version), "model")
-        client.set_terminated(run.info.run_id)
-        tags = {registry.MODEL_SHA256: read_json(models / version / "model.json")["sha256"]}
-        source = f"{run.info.artifact_uri}/model"
-        registry.register(client, name, run.info.run_id, source, {**tags, "data_sha256": version})
-    mlflow.set_tracking_uri(before)
+    with pytest.MonkeyPatch.context() as patch:
+        # MLflow uploads to the workspace that its whole process tracks to, as a step does.
+        patch.setenv("MLFLOW_TRACKING_URI", workspace.workspace.get_mlflow_tracking_uri())
+        for version in ("1", "2", "3", "4"):
+            run = client.create_run(experiment)
+            client.log_artifacts(run.info.run_id, str(models / version), "model")
+            client.set_terminated(run.info.run_id)
+            tags = {registry.MODEL_SHA256: read_json(models / version / "model.json")["sha256"]}
+            source = f"{run.info.artifact_uri}/model"
+            registry.register(
+                client, name, run.info.run_id, source, {**tags, "data_sha256": version}
+            )
     made = AzureEndpoints(workspace, AzureModels(workspace, name))
     yield made
     for endpoint in made.list():
