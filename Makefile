@@ -17,12 +17,15 @@ help: ## List the tasks
 demo: $(VENV)/.local ## The whole loop on this machine: data, training, gate, endpoint, smoke test (DATA=FILE for your own)
 	@$(BIN)/mlops demo $(if $(DATA),--data "$(DATA)")
 
+# Tests wait for processes about a third of their time: one worker more than there are cores.
+WORKERS ?= $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
+
 # For CI: RESULTS=DIR writes the results and the coverage there; TESTS=PATH runs a part.
 REPORTS = --junitxml "$(RESULTS)/junit.xml" --cov --cov-report "xml:$(RESULTS)/coverage.xml"
 
 .PHONY: test
 test: lint $(VENV)/.test ## Lint, types, import rules and every test
-	@$(BIN)/pytest -n auto --dist loadfile $(if $(RESULTS),$(REPORTS)) $(TESTS)
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(RESULTS),$(REPORTS)) $(TESTS)
 
 .PHONY: lint
 lint: $(VENV)/.test ## flake8, ruff format --check, mypy --strict, import-linter

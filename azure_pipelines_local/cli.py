@@ -70,6 +70,14 @@ def run(
             help="The run (number or folder) of a pipeline resource.",
         ),
     ] = None,
+    connection: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--connection",
+            metavar="NAME=FILE",
+            help="What steps with this service connection find in their environment: NAME=value lines.",
+        ),
+    ] = None,
     name: Annotated[
         str, typer.Option("--name", help="Keep the run under this pipeline name. Default: FILE's.")
     ] = "",
@@ -93,6 +101,7 @@ def run(
             stages=stage or (),
             resources=_pairs("--resource", resource),
             simulated=simulate or (),
+            connections=_pairs("--connection", connection),
             approve=approve,
             keep=keep,
         )

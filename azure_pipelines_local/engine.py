@@ -16,7 +16,7 @@ from azure_pipelines_local.approval import Approval
 from azure_pipelines_local.build_number import build_number
 from azure_pipelines_local.errors import PipelineError
 from azure_pipelines_local.functions import plain
-from azure_pipelines_local.groups import read_groups
+from azure_pipelines_local.groups import read_connections, read_groups
 from azure_pipelines_local.masking import Masker
 from azure_pipelines_local.model import Pipeline, Variable
 from azure_pipelines_local.predefined import RunFacts
@@ -47,6 +47,7 @@ class Request:
         stages: to run; all where there is none.
         resources: runs to take artifacts from, by the alias of a pipeline resource.
         simulated: tasks that are not known here and are passed over.
+        connections: files with what stands for the login of service connections, by name.
     """
 
     file: Path
@@ -59,6 +60,7 @@ class Request:
     stages: Sequence[str] = ()
     resources: Mapping[str, str] = field(default_factory=dict)
     simulated: Sequence[str] = ()
+    connections: Mapping[str, str] = field(default_factory=dict)
     approve: bool = False
     keep: bool = False
 
@@ -153,7 +155,11 @@ def _session(
     base: KeptRun | None,
 ) -> Session:
     groups = read_groups(request.values)
+    connections = read_connections(request.connections)
     masker = Masker()
+    for entry in (entry for entries in connections.values() for entry in entries):
+        if entry.secret:
+            masker.add(entry.value)
     number, folder = loaded.state.new_run()
     old = loaded.facts
     facts = RunFacts(number, old.pipeline, old.start, old.repository, old.tools)
@@ -200,6 +206,7 @@ def _session(
             parameters=plain(loaded.expanded.parameters),
         ),
         keep=request.keep,
+        connections=connections,
     )
 
 

@@ -77,6 +77,21 @@ def read_groups(file: Path | None) -> Groups:
     return Groups({}, tuple(entries))
 
 
+def read_connections(files: Mapping[str, str]) -> dict[str, tuple[Entry, ...]]:
+    """Read what stands for the login of service connections: a file of NAME=value lines for each.
+
+    Raises:
+        PipelineError: a file cannot be read or is something else.
+    """
+    found = {}
+    for name, file in files.items():
+        entries = read_groups(Path(file)).shared
+        if entries is None:
+            raise PipelineError(f"{file}: a connection is described by lines of NAME=value")
+        found[name.lower()] = entries
+    return found
+
+
 def _group(name: str, node: Node) -> tuple[Entry, ...]:
     if not isinstance(node, MappingNode):
         raise PipelineError(f"group {name} is a mapping of names to values", node.where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from azure_pipelines_local.records import RunRecord
 from azure_pipelines_local.report import Report
 from azure_pipelines_local.repository import Repository
 from azure_pipelines_local.state import SUMMARY, KeptRun, State, write_json
-from azure_pipelines_local.variables import Variables
+from azure_pipelines_local.variables import Entry, Variables
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ class Session:
         base: an earlier run of the same pipeline that stands in for stages which this one leaves out.
         approve: asked with an environment's name whether to deploy to it.
         variables: predefined and queue-time variables.
+        connections: what a step that uses a service connection finds in its environment, by the connection's name.
     """
 
     facts: RunFacts
@@ -45,6 +46,7 @@ class Session:
     variables: Variables
     record: RunRecord
     keep: bool
+    connections: Mapping[str, tuple[Entry, ...]]
     counters: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @property

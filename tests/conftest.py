@@ -27,6 +27,18 @@ os.environ.setdefault("HBI_WORKSPACE_JOB", "true")
 # Two tests run at a time on a small machine: threads beyond that only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
+SLOW = (
+    *("tests/pipelines/test_runs.py", "tests/contract/test_contract.py"),
+    *("tests/docs/test_azureml_walkthrough.py", "tests/contract/test_survival.py"),
+)
+"""Files that take minutes. They are begun first, so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put slow files first; the others stay in their order."""
+    places = {ROOT / name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
 
 @pytest.fixture(scope="session")
 def root() -> Path:

@@ -41,12 +41,18 @@ def _azure_cli(call: Call) -> None:
     if kind != "bash":
         raise TaskFailed(f"scripts run in bash here, not {kind}: set scriptType: bash")
     connection = call.get("connectedServiceNameARM")
-    call.say(f"##[warning]az is simulated: nothing is done with the connection {connection!r}")
+    login = call.agent.session.connections.get(connection.lower())
+    if login is None:
+        call.say(f"##[warning]az is simulated: nothing is done with the connection {connection!r}")
+    else:
+        names = ", ".join(entry.name for entry in login)
+        call.say(f"##[warning]az is simulated: the connection {connection!r} sets {names}")
     temporary = call.agent.workspace.temporary
     record = temporary / "az.jsonl"
     record.unlink(missing_ok=True)
     environment = {
         **call.environment,
+        **{entry.name: entry.value for entry in login or ()},
         _RECORD: str(record),
         "PATH": f"{_stand_in(temporary)}:{call.environment.get('PATH', '')}",
     }

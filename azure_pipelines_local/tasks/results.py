@@ -117,7 +117,8 @@ def _publish_coverage(call: Call) -> None:
         return
     for file in files:
         rate = read_cobertura(file)
-        facts = {"file": str(file.relative_to(folder)), "line_rate": rate}
+        shown = file.relative_to(folder) if file.is_relative_to(folder) else file
+        facts = {"file": str(shown), "line_rate": rate}
         call.agent.session.record.coverage.append(facts)
         _keep(call, file, "coverage")
         call.say(f"coverage of lines: {rate:.1%} ({file.name})")

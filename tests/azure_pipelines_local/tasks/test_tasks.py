@@ -297,6 +297,36 @@ def test_a_wrong_call_of_azure_cli_fails(project: Project, inputs: str, message:
     assert message in outcome.output
 
 
+def test_a_connection_is_for_the_steps_that_use_it(project: Project) -> None:
+    login = project.write("login", "WHERE='https://here'\nAPP_SECRET=s3cr3t-value\n")
+    outcome = project.run(
+        """
+        steps:
+        - task: AzureCLI@2
+          inputs:
+            azureSubscription: Mine
+            scriptType: bash
+            scriptLocation: inlineScript
+            inlineScript: echo "at $WHERE with $APP_SECRET"
+        - bash: echo "elsewhere [$WHERE]"
+        """,
+        *("--connection", f"mine={login}"),
+    )
+    assert outcome.exit_code == 0, outcome.output
+    assert "at https://here with ***" in outcome.output
+    assert "elsewhere []" in outcome.output
+    assert "s3cr3t-value" not in outcome.output
+
+
+def test_a_connection_that_is_no_list_of_values_is_refused(project: Project) -> None:
+    login = project.write("login", "this is not a value\n")
+    steps = "steps:\n- bash: echo hello\n"
+    for file in (str(login), "nowhere"):
+        outcome = project.run(steps, "--connection", f"mine={file}")
+        assert outcome.exit_code == 2
+        assert outcome.folder is None
+
+
 def test_files_are_copied_and_deleted(project: Project) -> None:
     project.write("src/a.py", "x\n")
     project.write("src/deep/b.py", "x\n")
