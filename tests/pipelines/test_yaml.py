@@ -16,7 +16,9 @@ from typing import Any
 import check_jsonschema
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+import azure_pipelines_local.cli
 from tests.docs.test_docs import TARGETS, wrong_commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +70,47 @@ def test_the_editor_finds_nothing_wrong() -> None:
 def test_the_editor_refuses(file: Path) -> None:
     expected = file.read_text().rsplit("# expected: ", 1)[1].strip()
     assert expected in "\n".join(editor(file))
+
+
+def runner_problems(file: Path) -> str:
+    """What the local runner finds wrong: templates, tasks, conditions, dependencies, variables."""
+    given = {"insurance_claims-rollback.yml": ["version=1", "reason=a test"]}
+    options = [word for value in given.get(file.name, []) for word in ("--parameter", value)]
+    options += ["--variables", str(HERE / "group.yml")]
+    result = CliRunner().invoke(azure_pipelines_local.cli.app, ["check", str(file), *options])
+    assert result.exit_code in (0, 1)
+    return "" if result.exit_code == 0 else result.output
+
+
+@pytest.mark.parametrize(
+    "file", [path for path in PIPELINES if "template" not in path.name], ids=lambda path: path.stem
+)
+def test_the_runner_finds_nothing_wrong(file: Path) -> None:
+    assert runner_problems(file) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("code-quality-template.yml", "no-such-template.yml", "no-such-template.yml"),
+        ("$(VM_IMAGE)", "$(VM_IMAGES)", "VM_IMAGES"),
+        ("tests: ${{ parameters.tests }}", "test: ${{ parameters.tests }}", "test"),
+        ("${{ parameters.tests }}", "${{ frob(parameters.tests) }}", "frob"),
+    ],
+)
+def test_the_runner_refuses(tmp_path: Path, old: str, new: str, reason: str) -> None:
+    for path in PIPELINES:
+        shutil.copy(path, tmp_path)
+    text = (tmp_path / "pr.yml").read_text()
+    assert old in text
+    (tmp_path / "pr.yml").write_text(text.replace(old, new))
+    assert reason in runner_problems(tmp_path / "pr.yml")
+
+
+def test_the_documents_name_what_the_variable_group_has_to_have() -> None:
+    text = (ROOT / "docs" / "pipelines.md").read_text()
+    [names] = yaml.safe_load((HERE / "group.yml").read_text()).values()
+    assert [name for name in names if f"`{name}`" not in text] == []
 
 
 def workflow_problems(*files: Path) -> str:
