@@ -56,11 +56,11 @@ class _Front:
             return _problem(404, "there is no such service")
         if service["authEnabled"] and not _has_key(workspace, service["name"], request):
             return _problem(401, "the key is missing or wrong")
-        container = _choose(service, match.get("version"))
-        port = self._hosting.port(container)
-        if port is None:
+        container = self._hosting.ready(_choose(service, match.get("version")))
+        if container is None:
             return _problem(503, "no container of this service is ready")
-        return await self._pass_on(request, f"http://{HOST}:{port}/{match['rest']}")
+        with container.used():
+            return await self._pass_on(request, f"http://{HOST}:{container.port}/{match['rest']}")
 
     async def _pass_on(self, request: web.Request, url: str) -> web.Response:
         assert self._session is not None

@@ -78,10 +78,10 @@ class Hosting:
         await asyncio.gather(*(container.stop() for container in self._containers.values()))
         self._containers.clear()
 
-    def port(self, container: str | None) -> int | None:
-        """Where a container answers; None where it does not."""
+    def ready(self, container: str | None) -> Container | None:
+        """A container that answers; None where it does not."""
         found = self._containers.get(container or "")
-        return found.port if found else None
+        return found if found and found.port else None
 
     def describe(self, service: Mapping[str, Any]) -> dict[str, Any]:
         """A service as the SDK reads it, in the state in which it is now."""
@@ -106,7 +106,7 @@ class Hosting:
     def _state(self, deployment: Mapping[str, Any]) -> str:
         if not deployment["container"]:
             return str(deployment["state"])
-        return "Healthy" if self.port(deployment["container"]) is not None else "Unhealthy"
+        return "Healthy" if self.ready(deployment["container"]) else "Unhealthy"
 
     def logs(self, workspace: Workspace, service: Mapping[str, Any], lines: int) -> str:
         """What a service's containers printed; of one that failed last."""
@@ -280,6 +280,7 @@ class Hosting:
 
     async def _take_down(self, workspace: Workspace, name: str) -> None:
         if container := self._containers.pop(name, None):
+            await container.drain()
             await container.stop()
         await asyncio.to_thread(shutil.rmtree, _folder(workspace, name), ignore_errors=True)
 

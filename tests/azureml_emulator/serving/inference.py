@@ -10,8 +10,8 @@ import shutil
 import socket
 import sys
 import tarfile
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,7 @@ class Container:
         self.folder = folder
         self.port: int | None = None
         """Where it answers; None while it does not."""
+        self._requests = 0
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -109,6 +110,22 @@ class Container:
             raise
         self.port = port
         self._watch = asyncio.create_task(self._keep_alive())
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """While a request is passed on to it, it is not stopped by ``drain``."""
+        self._requests += 1
+        try:
+            yield
+        finally:
+            self._requests -= 1
+
+    async def drain(self) -> None:
+        """Wait until no request is on its way to it: one that was passed on before it was replaced is answered."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                while self._requests:
+                    await asyncio.sleep(0.02)
 
     async def stop(self) -> None:
         """End it, letting it finish what it is answering."""
