@@ -6,7 +6,9 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-# Bytecode is written as it is needed: compiling a whole environment takes longer than the demo.
+# Bytecode is written as it is needed: compiling a whole environment takes longer than the demo, and without any every
+# process compiles anew what it imports, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes
 
 .PHONY: help
