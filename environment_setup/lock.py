@@ -4,7 +4,7 @@
 
 - ``requirements/local.txt``: the local platform (``make demo``)
 - ``requirements/azure.txt``: the local platform and Azure ML's SDK
-- ``requirements/test.txt``: all of that, notebooks and the tools of the tests
+- ``requirements/test.txt``: all of that, notebooks, Dask and the tools of the tests
 - ``requirements/training.txt``: what the steps of pipelines need on Azure ML's compute
 - ``requirements/scoring.txt``: what a scoring image holds
 - ``requirements/uv.txt``: the installer
@@ -45,11 +45,13 @@ TRAINING = (
     "pyyaml",
     "scikit-learn",
     "scipy",
+    "opencensus-ext-azure",
+    "psutil",
     "azureml-core",
     "azureml-dataset-runtime",
     "azureml-mlflow",
 )
-"""What the steps import, and what hands them Azure ML's data and tracking."""
+"""What the steps and their telemetry import, and what hands them Azure ML's data and tracking."""
 
 SCORING = (
     "lightgbm",
@@ -57,10 +59,12 @@ SCORING = (
     "orjson",
     "pydantic",
     "pyyaml",
+    "opencensus-ext-azure",
+    "psutil",
     "azureml-inference-server-http",
     "gunicorn",
 )
-"""What score.py and the server around it import."""
+"""What score.py, its telemetry and the server around it import."""
 
 _PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", re.MULTILINE)
 
@@ -75,7 +79,7 @@ def main() -> None:
     by_name = {re.split(r"[=<>\[]", line)[0].lower(): line for line in everything}
     _compile(base, PARTS / "local.txt", LOCK)
     _compile([*base, *extras["azure"]], PARTS / "azure.txt", LOCK)
-    tests = [*extras["azure"], *extras["notebooks"], *extras["dev"]]
+    tests = [line for extra in extras.values() for line in extra]
     _compile([*base, *tests], PARTS / "test.txt", LOCK)
     _compile([by_name[name] for name in TRAINING], PARTS / "training.txt", LOCK)
     _compile([by_name[name] for name in SCORING], PARTS / "scoring.txt", LOCK)
