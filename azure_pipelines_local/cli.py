@@ -84,6 +84,13 @@ def run(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the jobs' folders, to look into them.")
     ] = False,
+    self_hosted: Annotated[
+        bool,
+        typer.Option(
+            "--self-hosted",
+            help="Keep one folder a pipeline, as an agent of your own does: what no checkout brought stays.",
+        ),
+    ] = False,
 ) -> None:
     """Run a pipeline. Exit code 0: succeeded; 1: failed or cancelled; 2: wrong use or YAML."""
     with _reported():
@@ -104,6 +111,7 @@ def run(
             connections=_pairs("--connection", connection),
             approve=approve,
             keep=keep,
+            self_hosted=self_hosted,
         )
         record = run_pipeline(request, Report())
         succeeded = record.result is not None and record.result.good

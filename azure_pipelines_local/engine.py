@@ -63,6 +63,7 @@ class Request:
     connections: Mapping[str, str] = field(default_factory=dict)
     approve: bool = False
     keep: bool = False
+    self_hosted: bool = False
 
     @property
     def pipeline_name(self) -> str:
@@ -206,6 +207,7 @@ def _session(
             parameters=plain(loaded.expanded.parameters),
         ),
         keep=request.keep,
+        self_hosted=request.self_hosted,
         connections=connections,
     )
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from azure_pipelines_local import predefined
@@ -82,20 +83,12 @@ class JobRun:
         reason = ""
         legs = self._legs()
         for position, (leg, values) in enumerate(legs, 1):
-            workspace = self._workspace(leg)
-            variables = self._scope(leg, (position, len(legs)), workspace, values)
-            progress = self._progress(variables)
-            title = f"{leg}: " if leg else ""
-            logs = self._logs(leg)
-            self._run(
-                Agent(self._session, variables, workspace),
-                self._job.steps,
-                progress,
-                logs,
-                title,
-                leg,
-            )
-            self._clean(workspace)
+            with self._workspace(leg) as workspace:
+                variables = self._scope(leg, (position, len(legs)), workspace, values)
+                progress = self._progress(variables)
+                agent = Agent(self._session, variables, workspace)
+                title = f"{leg}: " if leg else ""
+                self._run(agent, self._job.steps, progress, self._logs(leg), title, leg)
             results.append(progress.status)
             reason = reason or progress.reason
         return combined(results), reason
@@ -132,9 +125,8 @@ class JobRun:
         return found
 
     def _deploy(self, deployment: Deployment) -> tuple[Result, str]:
-        workspace = self._workspace("")
         progress = self._progress(self._variables)
-        try:
+        with self._workspace("") as workspace:
             good = all(
                 self._hook(deployment, hook, increment, workspace, progress)
                 for increment, hook in _rounds(deployment)
@@ -143,8 +135,6 @@ class JobRun:
             if progress.status is not Result.CANCELED:
                 ending = ON_SUCCESS if good else ON_FAILURE
                 self._hook(deployment, ending, "", workspace, progress)
-        finally:
-            self._clean(workspace)
         return progress.status, progress.reason
 
     def _hook(
@@ -240,16 +230,22 @@ class JobRun:
         deadline = time.monotonic() + 60 * minutes if minutes else None
         return Progress(deadline, 60 * self._number(self._job.cancel_minutes))
 
-    def _workspace(self, leg: str) -> Workspace:
-        name = ".".join(part for part in (self._stage.name, self._job.name, leg) if part)
-        workspace = Workspace(self._session.folder / "work" / name)
-        workspace.make()
-        return workspace
-
-    def _clean(self, workspace: Workspace) -> None:
-        shutil.rmtree(workspace.temporary, ignore_errors=True)
-        if not self._session.keep:
-            shutil.rmtree(workspace.folder, ignore_errors=True)
+    @contextmanager
+    def _workspace(self, leg: str) -> Iterator[Workspace]:
+        with ExitStack() as stack:
+            if self._session.self_hosted:
+                kept = self._session.state.agent_folder(self._session.facts.pipeline)
+                workspace = Workspace(stack.enter_context(kept))
+            else:
+                name = ".".join(part for part in (self._stage.name, self._job.name, leg) if part)
+                workspace = Workspace(self._session.folder / "work" / name)
+            workspace.make()
+            try:
+                yield workspace
+            finally:
+                shutil.rmtree(workspace.temporary, ignore_errors=True)
+                if not self._session.keep and not self._session.self_hosted:
+                    shutil.rmtree(workspace.folder, ignore_errors=True)
 
     def _logs(self, part: str) -> Path:
         return self._session.folder / "logs" / self._stage.name / self._job.name / part

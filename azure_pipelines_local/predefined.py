@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import platform
+import shutil
 import socket
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,7 +86,9 @@ class Workspace:
         return path.resolve().is_relative_to(self.folder.resolve())
 
     def make(self) -> None:
-        """Make all of them."""
+        """Make all of them, those empty that every job finds empty."""
+        for folder in (self.staging, self.test_results, self.temporary):
+            shutil.rmtree(folder, ignore_errors=True)
         for folder in (
             self.sources,
             self.staging,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +78,39 @@ def copy_sources(repository: Repository, target: Path, without: Path) -> tuple[i
             copied += 1
     unknown = sum(1 for _ in _listed(repository.root, "--others", "--exclude-standard"))
     return copied, unknown
+
+
+def renew_sources(repository: Repository, target: Path, without: Path) -> tuple[int, int]:
+    """Bring the copy of an earlier job up to date, as an agent does that keeps its folders.
+
+    What no checkout brought stays: an environment, say. Arguments and result are those of ``copy_sources``.
+
+    Raises:
+        PipelineError: git fails. The earlier copy stays as it is.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    brought = target.with_name(f"{target.name}.brought")
+    with tempfile.TemporaryDirectory(dir=target.parent) as aside:
+        fresh = Path(aside) / target.name
+        counts = copy_sources(repository, fresh, without)
+        names = [str(path.relative_to(fresh)) for path in _files(fresh)]
+        for old in brought.read_text("utf-8").split("\0") if brought.exists() else ():
+            (target / old).unlink(missing_ok=True)
+        shutil.rmtree(target / ".git", ignore_errors=True)
+        brought.write_text("\0".join(names), encoding="utf-8")
+        for name in names:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(fresh / name, target / name)
+        if (fresh / ".git").exists():
+            os.replace(fresh / ".git", target / ".git")
+    return counts
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder)
+        if inside.parts[0] != ".git" and (path.is_symlink() or path.is_file()):
+            yield path
 
 
 def _history(repository: Repository, target: Path) -> None:

@@ -29,6 +29,8 @@ class Session:
         base: an earlier run of the same pipeline that stands in for stages which this one leaves out.
         approve: asked with an environment's name whether to deploy to it.
         variables: predefined and queue-time variables.
+        keep: the jobs' folders.
+        self_hosted: the jobs of a pipeline share one folder from run to run.
         connections: what a step that uses a service connection finds in its environment, by the connection's name.
     """
 
@@ -46,6 +48,7 @@ class Session:
     variables: Variables
     record: RunRecord
     keep: bool
+    self_hosted: bool
     connections: Mapping[str, tuple[Entry, ...]]
     counters: dict[tuple[str, int], int] = field(default_factory=dict)
 

@@ -82,6 +82,7 @@ class State:
         self.runs = folder / "runs"
         self.cache = folder / "cache"
         self.tools = folder / "tools"
+        self.agent = folder / "agent"
         self._counters = folder / "counters.json"
 
     def prepare(self) -> None:
@@ -131,7 +132,7 @@ class State:
 
     def count(self, pipeline: str, prefix: str, seed: int) -> int:
         """The next value of a counter: the seed at first, then one more each time."""
-        with self._locked():
+        with _locked(self.folder / ".lock"):
             try:
                 counters = json.loads(self._counters.read_text("utf-8"))
             except FileNotFoundError:
@@ -142,7 +143,16 @@ class State:
         return value
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with (self.folder / ".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def agent_folder(self, pipeline: str) -> Iterator[Path]:
+        """The folder that an agent keeps for a pipeline. One job at a time has it; another one waits."""
+        folder = self.agent / pipeline
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder / ".lock"):
+            yield folder
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from azure_pipelines_local.records import Result
-from azure_pipelines_local.repository import copy_sources
+from azure_pipelines_local.repository import copy_sources, renew_sources
 from azure_pipelines_local.tasks.task import Call, Task, TaskFailed, inputs
 
 
@@ -31,11 +31,14 @@ def _checkout(call: Call) -> None:
             "System.DefaultWorkingDirectory",
         ):
             call.agent.variables.set(name, str(target))
-    shutil.rmtree(target, ignore_errors=True)
-    state = call.agent.session.state
-    copied, unknown = copy_sources(call.agent.session.repository, target, state.folder)
+    session = call.agent.session
+    keeps = session.self_hosted and not call.flag("clean")
+    if not keeps:
+        shutil.rmtree(target, ignore_errors=True)
+    bring = renew_sources if keeps else copy_sources
+    copied, unknown = bring(session.repository, target, session.state.folder)
     workspace.sources.mkdir(exist_ok=True)
-    call.say(f"{copied} files, with uncommitted changes, from {call.agent.session.repository.root}")
+    call.say(f"{copied} files, with uncommitted changes, from {session.repository.root}")
     if unknown:
         call.warn(f"{unknown} files that git does not know are left out: `git add` takes them in")
 

@@ -57,7 +57,7 @@ def test_all_options_of_run_are_listed() -> None:
     command = typer.main.get_command(app)
     run = command.commands["run"]  # type: ignore[attr-defined]
     options = {name for parameter in run.params for name in parameter.opts if name.startswith("--")}
-    listed = set(re.findall(r"`(--[a-z]+)", section("| option of", "Exit code 0")))
-    listed |= set(re.findall(r", `(--[a-z]+)", TEXT))
+    listed = set(re.findall(r"`(--[a-z-]+)", section("| option of", "Exit code 0")))
+    listed |= set(re.findall(r", `(--[a-z-]+)", TEXT))
     assert options <= listed | {"--help"}
     assert listed - options == set()
