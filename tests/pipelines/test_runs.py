@@ -52,7 +52,8 @@ class Fork:
     def run(self, pipeline: str, *options: str) -> tuple[int, str, dict[str, Any]]:
         """Run a pipeline; its exit code, what it printed, and its kept record."""
         command = [sys.executable, "-m", "ml_service", "ci", "run", f".pipelines/{pipeline}.yml"]
-        command += ["--approve", "--keep", "--work", str(self.work), "--variables", str(self.group)]
+        command += ["--approve", "--self-hosted", "--work", str(self.work)]
+        command += ["--variables", str(self.group)]
         command += ["--connection", f"{CONNECTION}={self.login}"]
         for name, value in self.variables.items():
             command += ["--set", f"{name}={value}"]
@@ -136,7 +137,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     _git(folder, "add", "--all")
     _git(folder, "commit", "--message", "fork")
     yield folder
-    # Each job has an environment of its own.
+    # Each pipeline has an environment of its own.
     shutil.rmtree(folder.parent / "ci", ignore_errors=True)
 
 
