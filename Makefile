@@ -51,6 +51,13 @@ azure: $(VENV)/.azure ## Install what the platform azureml needs (docs/azureml.m
 emulator: $(VENV)/.azure ## Azure Machine Learning on this machine, for trying and testing; runs until Ctrl-C
 	@$(BIN)/python -m tests.azureml_emulator
 
+.PHONY: tools
+tools: $(VENV)/.tools ## Install checkov and hadolint, in an environment of their own
+
+.PHONY: azurite
+azurite: $(VENV)/.test ## Azure's blob storage on this machine, for trying ingestion; runs until Ctrl-C
+	@$(BIN)/python -m tests.azurite
+
 .PHONY: doctor
 doctor: $(VENV)/.local ## Check this machine
 	@$(BIN)/mlops doctor
@@ -83,17 +90,24 @@ $(VENV)/.local: requirements/local.txt pyproject.toml $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+$(VENV)/.tools: environment_setup/tools.txt $(BIN)/uv
+	@echo "installing checkov and hadolint"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/tools
+	@$(BIN)/uv pip install --quiet --python $(VENV)/tools/bin/python --require-hashes -r $<
+	@touch $@
+
 $(VENV)/.azure: requirements/azure.txt $(VENV)/.local
 	@echo "installing Azure ML's SDK"
 	@$(INSTALL) -r $<
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt $(VENV)/.local tests/pipelines/package-lock.json
+$(VENV)/.test: requirements/test.txt $(VENV)/.local $(VENV)/.tools tests/pipelines/package-lock.json tests/azurite/package-lock.json
 	@echo "installing what the tests need"
 	@$(INSTALL) -r $<
 	@if command -v npm >/dev/null; then \
-	  npm ci --silent --no-audit --no-fund --prefix tests/pipelines; \
+	  npm ci --silent --no-audit --no-fund --prefix tests/pipelines && \
+	  npm ci --silent --no-audit --no-fund --prefix tests/azurite; \
 	else \
-	  echo "npm was not found: the editor's checks of .pipelines are skipped. Install Node.js 20 or newer, then: touch requirements/test.txt"; \
+	  echo "npm was not found: the editor's checks of .pipelines and the tests with Azurite are skipped. Install Node.js 20 or newer, then: touch requirements/test.txt"; \
 	fi
 	@touch $@ $(VENV)/.azure

@@ -47,6 +47,8 @@ TRAINING = (
     "scipy",
     "opencensus-ext-azure",
     "psutil",
+    "papermill",
+    "ipykernel",
     "azureml-core",
     "azureml-dataset-runtime",
     "azureml-mlflow",
