@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from insurance_claims.errors import ClaimsError
+from insurance_claims.monitoring.step_report import reported
 from insurance_claims.parameters import PARAMETERS_FILE
 
 
@@ -48,8 +49,10 @@ def run_step(parser: argparse.ArgumentParser, main: Callable[[argparse.Namespace
     for noisy in ("mlflow", "alembic", "azure", "azureml", "msrest", "urllib3", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = parser.parse_args()
+    step = parser.prog.rpartition(" ")[2]
     try:
-        main(arguments)
+        with reported(step, arguments.output):
+            main(arguments)
     except ClaimsError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)

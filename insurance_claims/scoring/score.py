@@ -10,13 +10,16 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import IO
 
 import orjson
 from azureml_inference_server_http.api.aml_request import rawhttp
 from flask import Request, Response, g
 
-from insurance_claims import schema
+from insurance_claims import schema, telemetry
+from insurance_claims.monitoring import trace
+from insurance_claims.monitoring.recorder import Recorder, interval
 from insurance_claims.parameters import load_parameters
 from insurance_claims.scoring.request import RequestError
 from insurance_claims.scoring.scorer import Scorer, load_scorer
@@ -27,36 +30,56 @@ _DISCARDED = 8
 """A body above the limit is read and thrown away up to this many times the limit."""
 _PIECE = 65536
 
+_TRACEPARENT = "HTTP_TRACEPARENT"
+
 _scorer: Scorer | None = None
+_recorder: Recorder | None = None
 
 
 def init() -> None:
     """Load the model of AZUREML_MODEL_DIR and score once, so that the first request finds all warm.
 
+    Where telemetry is on, this process begins to count its requests.
+
     Raises:
         ClaimsError: there is no sound model, or the parameters do not fit. The server prints it and exits.
     """
-    global _scorer
+    global _scorer, _recorder
     scorer = load_scorer(Path(os.environ.get(MODEL_DIR, "")), load_parameters().scoring)
     row = [column.minimum for column in schema.FEATURES]
     for rows in ([row], [row, row]):
         scorer.score(orjson.dumps({"data": rows}), "warm-up")
     _scorer = scorer
+    emitter = telemetry.emitter("scoring")
+    if emitter is not None:
+        _recorder = Recorder(emitter, (scorer.name, scorer.version), interval())
     logging.getLogger("azmlinfsrv").addFilter(_says_something)
 
 
 @rawhttp  # type: ignore[untyped-decorator]
 def run(request: Request) -> Response:
     """Answer one HTTP request."""
-    # The server's own id, which it also returns as x-ms-request-id: the caller's if there is one, else a new one.
     assert _scorer is not None, "the server calls init() first"
+    began = perf_counter()
+    # The server's own id, which it also returns as x-ms-request-id: the caller's if there is one, else a new one.
     request_id: str = g.legacy_client_request_id
+    given = request.environ.get(_TRACEPARENT)
+    span = trace.continued(given) if given else None
     try:
         answer = _scorer.score(read_body(request, _scorer.limits.max_body_bytes), request_id)
     except RequestError as error:
+        if _recorder is not None:
+            _recorder.refused(began, error)
         refusal = orjson.dumps({"error": error.as_dict(), "request_id": request_id})
-        return _response(refusal, error.status, _scorer.version)
-    return _response(answer, 200, _scorer.version)
+        return _response(refusal, error.status, _scorer.version, span)
+    except BaseException as error:
+        # The server ends a request that takes too long by an exception as well.
+        if _recorder is not None:
+            _recorder.failed(began, error, request_id, span)
+        raise
+    if _recorder is not None:
+        _recorder.answered(began, answer)
+    return _response(answer, 200, _scorer.version, span)
 
 
 def read_body(request: Request, limit: int) -> bytes:
@@ -92,8 +115,10 @@ def _discard(stream: IO[bytes], most: int) -> None:
             most -= len(piece)
 
 
-def _response(content: bytes, status: int, version: int) -> Response:
+def _response(content: bytes, status: int, version: int, span: trace.Trace | None) -> Response:
     headers = {"Content-Type": "application/json", VERSION_HEADER: str(version)}
+    if span is not None:
+        headers[trace.HEADER] = span.header
     if status == 405:
         headers["Allow"] = "POST"
     return Response(content, status, headers)

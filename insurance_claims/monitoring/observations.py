@@ -14,7 +14,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ml_service.rollout.errors import RolloutError
+from insurance_claims.errors import ClaimsError
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -26,6 +26,10 @@ SCORE_EDGES: Floats = 1 / (1 + np.exp(-np.linspace(-7.0, 7.0, 141, dtype=np.floa
 """Probabilities, 0.1 apart in log odds: small claim probabilities get bins as fine as large ones."""
 
 _UNIT = 10**9
+
+
+class ObservationError(ClaimsError):
+    """Something that cannot have been observed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,7 @@ class Observations:
 
     def __post_init__(self) -> None:
         if not 0 <= self.errors <= self.requests:
-            raise RolloutError(f"{self.errors} errors of {self.requests} requests cannot be")
+            raise ObservationError(f"{self.errors} errors of {self.requests} requests cannot be")
 
     @classmethod
     def of(
@@ -148,7 +152,7 @@ class Observations:
             labels: 0 or 1, shape (k,).
 
         Raises:
-            RolloutError: a latency is negative, or a score or label is not between 0 and 1. An answer with such a
+            ObservationError: a latency is negative, or a score or label is not between 0 and 1. An answer with such a
                 score has to be counted as an error.
         """
         latency = np.asarray(latencies_ms, dtype=np.float64)
@@ -156,12 +160,14 @@ class Observations:
         known = np.asarray(labelled_scores, dtype=np.float64)
         label = np.asarray(labels, dtype=np.float64)
         if not (np.isfinite(latency) & (latency >= 0)).all():
-            raise RolloutError("a latency is negative or no number: milliseconds are expected")
+            raise ObservationError("a latency is negative or no number: milliseconds are expected")
         for name, values in (("score", score), ("labelled score", known), ("label", label)):
             if not ((values >= 0) & (values <= 1)).all():
-                raise RolloutError(f"a {name} is not between 0 and 1: count its answer as an error")
+                raise ObservationError(
+                    f"a {name} is not between 0 and 1: count its answer as an error"
+                )
         if known.shape != label.shape:
-            raise RolloutError(f"{known.size} labelled scores have {label.size} labels")
+            raise ObservationError(f"{known.size} labelled scores have {label.size} labels")
         return cls(
             requests=latency.size + errors,
             errors=errors,

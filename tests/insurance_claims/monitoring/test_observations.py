@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from ml_service.rollout.errors import RolloutError
-from ml_service.rollout.window import (
+from insurance_claims.monitoring.observations import (
     LATENCY_EDGES,
     SCORE_EDGES,
     Histogram,
     Moments,
+    ObservationError,
     Observations,
     Window,
 )
@@ -90,15 +90,15 @@ def test_every_value_falls_into_one_bin() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(RolloutError, match="3 errors of 2 requests"):
+    with pytest.raises(ObservationError, match="3 errors of 2 requests"):
         Observations(requests=2, errors=3)
     for wrong in ([-1.0], [float("nan")], [float("inf")]):
-        with pytest.raises(RolloutError, match="latency"):
+        with pytest.raises(ObservationError, match="latency"):
             Observations.of(wrong, [])
     for wrong in ([-0.1], [1.1], [float("nan")]):
-        with pytest.raises(RolloutError, match="a score is not between 0 and 1"):
+        with pytest.raises(ObservationError, match="a score is not between 0 and 1"):
             Observations.of([], wrong)
-    with pytest.raises(RolloutError, match="1 labelled scores have 2 labels"):
+    with pytest.raises(ObservationError, match="1 labelled scores have 2 labels"):
         Observations.of([], [], 0, [0.1], [0, 1])
-    with pytest.raises(RolloutError, match="a label is not"):
+    with pytest.raises(ObservationError, match="a label is not"):
         Observations.of([], [], 0, [0.1], [2])
