@@ -7,12 +7,15 @@ passes. Whatever fails raises PlatformError (or another ClaimsError) with what i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal, Protocol
 
 from insurance_claims.errors import ClaimsError
+from insurance_claims.monitoring.observations import Window
 from insurance_claims.registry import ModelVersion
 from ml_service.pipeline import Pipeline
 
@@ -90,6 +93,43 @@ class PublishedPipeline:
     id: str
 
 
+Health = Literal["healthy", "starting", "unhealthy"]
+"""``healthy`` answers, ``starting`` does not yet, ``unhealthy`` should but does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Which version answers which requests.
+
+    Attributes:
+        traffic: version to percent of requests that it answers; sums to 100.
+        mirror: version to percent of requests that are copied to it; its answers reach nobody.
+        sticky_header: requests with the same value of this header are answered by the same version.
+
+    Raises:
+        PlatformError: shares that cannot be.
+    """
+
+    traffic: Mapping[int, int]
+    mirror: Mapping[int, int] = field(default_factory=dict)
+    sticky_header: str | None = None
+
+    def __post_init__(self) -> None:
+        shares = [*self.traffic.values(), *self.mirror.values()]
+        if not all(type(share) is int and 0 <= share <= 100 for share in shares):
+            raise PlatformError(f"shares are whole numbers from 0 to 100, not {self.describe()}")
+        if sum(self.traffic.values()) != 100:
+            raise PlatformError(f"shares have to sum to 100, not {self.describe() or 'nothing'}")
+        if both := self.traffic.keys() & self.mirror.keys():
+            raise PlatformError(f"version {min(both)} cannot answer requests and get copies too")
+
+    def describe(self) -> str:
+        """For a person to read."""
+        parts = [f"version {version} {share}%" for version, share in self.traffic.items()]
+        parts += [f"version {version} copies of {share}%" for version, share in self.mirror.items()]
+        return ", ".join(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where an environment answers.
@@ -98,7 +138,7 @@ class Endpoint:
         environment: its name in settings.
         url: scoring address, ``http://host:port/score``.
         traffic: model version to share of requests in percent; sums to 100.
-        state: ``healthy`` answers, ``starting`` not yet, ``unhealthy`` should but does not.
+        state: of all its versions together.
         models: model version to its own state.
         key: bearer key. Kept out of the repr.
         reason: why it is not healthy.
@@ -107,7 +147,7 @@ class Endpoint:
     environment: str
     url: str
     traffic: Mapping[int, int]
-    state: Literal["healthy", "starting", "unhealthy"]
+    state: Health
     models: Mapping[int, str]
     key: str = field(repr=False)
     reason: str | None = None
@@ -195,14 +235,57 @@ class Endpoints(Protocol):
     def list(self) -> Sequence[Endpoint]:
         """All endpoints."""
 
-    def set_traffic(self, environment: str, traffic: Mapping[int, int]) -> Endpoint:
-        """Split requests between deployed versions, in percent that sum to 100, without dropping one."""
+    def start_version(self, environment: str, version: int) -> None:
+        """Serve a version beside those that answer, without traffic. Returns before it answers; may be called twice."""
+
+    def stop_version(self, environment: str, version: int) -> None:
+        """Stop serving a version that has no traffic. Nothing happens where it is not served."""
+
+    def traffic(self, environment: str) -> Mapping[int, int]:
+        """Version to percent of requests that it answers now, none of them 0; empty where nothing is deployed."""
+
+    def health(self, environment: str, version: int) -> tuple[Health, str | None]:
+        """How one version is now, and why it is not healthy.
+
+        ``starting`` only until its processes answer for the first time or after they died, not while routing changes.
+        """
+
+    def check_routing(self, environment: str, routing: Routing) -> None:
+        """Refuse what the front end cannot do, whatever is deployed: copies and pinning, on Azure Kubernetes Service."""
+
+    def set_routing(self, environment: str, routing: Routing) -> None:
+        """Split, copy and pin requests between served versions without dropping one. Others get none and go on running."""
+
+    def observed(self, environment: str, since: datetime) -> Window:
+        """What each version did from a moment until now, and nothing from before that moment."""
 
     def logs(self, environment: str, lines: int = 100) -> str:
         """The last lines that its processes printed."""
 
     def remove(self, environment: str, log: Log) -> None:
         """Stop it and free what it used. Nothing happens where nothing is deployed."""
+
+
+class Documents(Protocol):
+    """Small texts that outlive a command and that every machine of a platform sees: state, and logs that only grow.
+
+    A name is a path: ``rollouts/production/ID.json``.
+    """
+
+    def read(self, name: str) -> bytes | None:
+        """The newest content; None where there is none."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Keep a document, whole or not at all."""
+
+    def append(self, name: str, line: bytes) -> None:
+        """Add one line, which holds no line break, durably. A crash tears the last line at most, and no other."""
+
+    def names(self, folder: str) -> Sequence[str]:
+        """Names of the documents in a folder and below, sorted; empty where there is none."""
+
+    def lock(self, name: str) -> AbstractContextManager[object]:
+        """Held by one process at a time, and let go when that dies. Reentrant within one ``Documents``."""
 
 
 class Platform(Protocol):
@@ -227,6 +310,10 @@ class Platform(Protocol):
     @property
     def endpoints(self) -> Endpoints:
         """Its endpoints."""
+
+    @property
+    def documents(self) -> Documents:
+        """What it remembers between commands."""
 
     def describe(self) -> Mapping[str, str]:
         """What a person wants to know of it: where its state is, which tracking address it uses."""

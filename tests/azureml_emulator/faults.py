@@ -19,7 +19,8 @@ class Fault:
         status: answered instead; 0 answers as usual, after the delay.
         headers: of that answer.
         delay: seconds before the answer.
-        cut: break the connection off instead of answering.
+        cut: break the connection off instead of answering; nothing was done.
+        lost: do what was asked, and then break the connection off.
         message: the reason that is given.
     """
 
@@ -31,6 +32,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     cut: bool = False
+    lost: bool = False
     message: str = "asked for by a test"
 
 

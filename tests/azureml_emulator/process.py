@@ -76,6 +76,13 @@ class EmulatorProcess:
             self._process.communicate()
         self._process = None
 
+    def kill(self) -> None:
+        """End it as a crash does; its state stays."""
+        assert self._process is not None, "it was started"
+        self._process.kill()
+        self._process.communicate()
+        self._process = None
+
     @property
     def environment(self) -> Mapping[str, str]:
         """Variables for clients: where it is, its first workspace, and how to log in."""

@@ -24,6 +24,7 @@ from tests.azureml_emulator.services import (
     published,
     schedules,
     snapshots,
+    telemetry,
     webservices,
     workspaces,
 )
@@ -53,10 +54,12 @@ def all_services(folder: Path, port: int) -> Emulator:
         pipeline_runs.routes,
         schedules.routes,
         models.routes,
+        telemetry.routes,
         webservices.routes(hosting),
     ]
     serving = front.application(hosting)
     emulator = Emulator(folder, port, services, serving)
     lifetime.attach(serving, emulator.context)
+    telemetry.attach(serving, emulator.context)
     hosting.attach(emulator.context)
     return emulator

@@ -97,7 +97,9 @@ class Emulator:
         body = await request.read()
         if fault is not None:
             await asyncio.sleep(fault.delay)
-        if fault is not None and fault.cut:
+        if fault is not None and fault.lost:
+            await self._call(request, path, route, match, body)
+        if fault is not None and (fault.cut or fault.lost):
             self._remember(request.method, path, route, 0)
             if request.transport is not None:
                 request.transport.abort()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from insurance_claims.errors import ClaimsError
 from insurance_claims.model import load_model
-from ml_service.platforms.base import Endpoint, PlatformError, RunStatus
+from ml_service.platforms.base import Endpoint, PlatformError, Routing, RunStatus
 from ml_service.reproduce import reproduce
 from ml_service.scoring_client import score_file
 from ml_service.smoke_test import load_golden, smoke_test
@@ -216,10 +218,51 @@ def test_what_cannot_be_deployed_leaves_the_endpoint_alone(trained: Any, staging
         trained.platform.endpoints.deploy("staging", 99, quiet)
     with pytest.raises(ClaimsError, match="staging, production"):
         trained.platform.endpoints.deploy("nowhere", 1, quiet)
-    for traffic in ({1: 50}, {1: 110, 2: -10}, {}):
-        with pytest.raises(ClaimsError):
-            trained.platform.endpoints.set_traffic("staging", traffic)
-    assert trained.platform.endpoints.get("staging").state == "healthy"
+    with pytest.raises(ClaimsError, match="99"):
+        trained.platform.endpoints.start_version("staging", 99)
+    with pytest.raises(ClaimsError, match="99"):
+        trained.platform.endpoints.set_routing("staging", Routing({1: 50, 99: 50}))
+    found = trained.platform.endpoints.get("staging")
+    assert (found.state, dict(found.traffic)) == ("healthy", {1: 100})
+
+
+@pytest.mark.parametrize("traffic", [{1: 50}, {1: 110, 2: -10}, {1: 99.5, 2: 0.5}, {1: True}, {}])
+def test_shares_that_cannot_be_are_no_routing(traffic: dict[int, int]) -> None:
+    with pytest.raises(PlatformError, match="whole numbers|sum to 100"):
+        Routing(traffic)
+
+
+def test_the_only_version_is_healthy_and_keeps_its_traffic(trained: Any, staging: Endpoint) -> None:
+    endpoints = trained.platform.endpoints
+    assert endpoints.health("staging", 1) == ("healthy", None)
+    endpoints.set_routing("staging", Routing({1: 100}))
+    with pytest.raises(PlatformError, match="version 1"):
+        endpoints.stop_version("staging", 1)
+    # It is not served, so there is nothing to stop.
+    endpoints.stop_version("staging", 99)
+    assert dict(endpoints.traffic("staging")) == {1: 100}
+    health, reason = endpoints.health("staging", 99)
+    assert health == "unhealthy" and reason
+    assert dict(endpoints.traffic("production")) == {}
+
+
+def test_requests_are_observed_and_none_from_before(
+    trained: Any, staging: Endpoint, tmp_path: Path
+) -> None:
+    pd.read_csv(trained.file).head(50).to_csv(tmp_path / "few.csv", index=False)
+    since = datetime.now(UTC)
+    # What an interval that began earlier holds is left out whole: go on until one begins later.
+    for _ in range(60):
+        score_file(staging, tmp_path / "few.csv", quiet)
+        observed = trained.platform.endpoints.observed("staging", since).of(1)
+        if observed.requests:
+            break
+        time.sleep(1)
+    assert observed.requests > observed.errors == 0
+    assert observed.scores.total >= 50
+    assert 0 < observed.score_moments.mean < 1
+    later = datetime.now(UTC) + timedelta(minutes=5)
+    assert trained.platform.endpoints.observed("staging", later).of(1).requests == 0
 
 
 def test_a_removed_endpoint_is_gone(trained: Any, staging: Endpoint) -> None:

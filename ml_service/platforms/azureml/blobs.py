@@ -13,10 +13,42 @@ _STEP = 10
 _TOLD_FROM = 10_000_000
 """Bytes: smaller files are there before anybody reads a line."""
 _AT_ONCE = 4
+_RETRIES: dict[str, Any] = {
+    "retry_total": 4,
+    "initial_backoff": 1,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+}
+"""The library's own waits are of 15 s and more: too long for whoever looks at a command."""
+
+
+def container_client(datastore: Any) -> Any:
+    """The ``ContainerClient`` of a datastore, with the datastore's own credentials.
+
+    Args:
+        datastore: of the SDK.
+
+    Raises:
+        PlatformError: it is not a blob container.
+    """
+    from azure.storage.blob import ContainerClient
+
+    if getattr(datastore, "blob_service", None) is None:
+        raise PlatformError(
+            f"datastore {datastore.name} is of type {datastore.datastore_type}: set DATASTORE_NAME to one that is "
+            "an Azure blob container"
+        )
+    key = {"account_name": datastore.account_name, "account_key": datastore.account_key}
+    return ContainerClient(
+        f"https://{datastore.account_name}.blob.{datastore.endpoint}",
+        datastore.container_name,
+        credential=datastore.sas_token or (key if datastore.account_key else None),
+        **_RETRIES,
+    )
 
 
 class Blobs:
-    """The files of a datastore, through the client that the SDK opened with the datastore's own credentials.
+    """The files of a datastore.
 
     ``Datastore.upload_files`` does the same, without telling how far it is within a file.
 
@@ -29,13 +61,7 @@ class Blobs:
 
     def __init__(self, datastore: Any) -> None:
         self.datastore = str(datastore.name)
-        service = getattr(datastore, "blob_service", None)
-        if service is None:
-            raise PlatformError(
-                f"datastore {self.datastore} is of type {datastore.datastore_type}: set DATASTORE_NAME to one that is "
-                "an Azure blob container"
-            )
-        self._container = service.get_container_client(datastore.container_name)
+        self._container = container_client(datastore)
 
     def upload(self, file: Path, name: str, log: Log | None = None) -> None:
         """Write a blob from a file, whatever was there before; it appears whole.

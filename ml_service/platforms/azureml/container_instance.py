@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from ml_service.platforms.azureml import services
 from ml_service.platforms.azureml.deployment import Release
-from ml_service.platforms.azureml.workspace import AzureWorkspace
-from ml_service.platforms.base import Endpoint, Log, PlatformError
-
-_KIND = "ACI"
+from ml_service.platforms.azureml.target import MakeRelease, Target
+from ml_service.platforms.base import Endpoint, Health, Log, PlatformError, Routing
 
 
-class ContainerInstance:
-    """The service of one environment.
+class ContainerInstance(Target):
+    """The service of one environment."""
 
-    Args:
-        ws: the workspace.
-        environment: its name in settings.
-    """
-
-    splits_traffic = False
-
-    def __init__(self, ws: AzureWorkspace, environment: str) -> None:
-        self._ws = ws
-        self._environment = environment
-        self.name = ws.azure.aci_name
-
-    def find(self) -> Any:
-        """The SDK's ``AciWebservice``; None where nothing is deployed."""
-        return services.find(self._ws, self.name, _KIND)
+    kind = "ACI"
+    place = "Azure Container Instances"
 
     def describe(self, service: Any) -> Endpoint:
         """The endpoint as it is now."""
@@ -40,7 +24,7 @@ class ContainerInstance:
         return Endpoint(
             environment=self._environment,
             url=service.scoring_uri or "",
-            traffic={version: 100},
+            traffic=self.traffic(service),
             state=health,
             models={version: health},
             key=services.key(service),
@@ -48,11 +32,7 @@ class ContainerInstance:
         )
 
     def deploy(self, release: Release, log: Log) -> None:
-        """Serve a release: in place where the service exists, else from nothing.
-
-        Raises:
-            PlatformError: it does not come to answer. What served before serves on; a new service is gone again.
-        """
+        """Serve a release: in place where the service exists, else from nothing."""
         what = f"deploying version {release.version} to {self._environment}"
         service = services.settled(self.find, what, log)
         if service is not None and service.state == "Failed":
@@ -60,56 +40,68 @@ class ContainerInstance:
             services.delete(service)
             service = None
         if service is None:
-            self._create(release, what, log)
+            self._create(lambda: self._begin(release), what, log)
         elif service.state == "Healthy" and release.is_served_by(service.tags):
             log(f"version {release.version} serves {self._environment} already, and is healthy")
         else:
             self._update(service, release, what, log)
 
-    def set_traffic(self, traffic: Mapping[int, int], start: Any, log: Log) -> None:
-        """Give all traffic to one version.
+    def start_version(self, version: int, make: MakeRelease) -> None:
+        """Nothing for the version that serves; a second one has no place."""
+        del make
+        self._refuse_others({version})
 
-        Raises:
-            PlatformError: it is to be split.
-        """
-        if list(traffic.values()) != [100]:
+    def stop_version(self, version: int) -> None:
+        """Nothing, or a refusal: the one version has all traffic."""
+        service = self.find()
+        if service is not None and services.model_version(service) == version:
             raise PlatformError(
-                f"{self._environment} runs on Azure Container Instances, which serve one version: "
-                "a split needs an environment on AKS (target: kubernetes in deployment.yml)"
+                f"version {version} answers all requests of {self._environment}: deploy another one, or remove it all"
             )
-        [version] = traffic
-        with start(version) as release:
-            self.deploy(release, log)
 
-    def _create(self, release: Release, what: str, log: Log) -> None:
+    def traffic(self, service: Any) -> Mapping[int, int]:
+        """All of it, to the one version."""
+        return {services.model_version(service): 100}
+
+    def health(self, service: Any, version: int) -> tuple[Health, str | None]:
+        """How the service is, where it serves this version."""
+        if services.model_version(service) != version:
+            return "unhealthy", f"version {version} is not served in {self._environment}"
+        return services.health(service.state), services.why(service)
+
+    def set_routing(self, routing: Routing) -> None:
+        """Nothing where the one version is to answer everything, else a refusal."""
+        self.check_routing(routing)
+        self._refuse_others({version for version, share in routing.traffic.items() if share})
+
+    def _refuse_others(self, versions: set[int]) -> None:
+        serves = services.model_version(self.existing())
+        if others := sorted(versions - {serves}):
+            raise PlatformError(
+                f"{self._environment} runs on {self.place}, which serve one version, now {serves}, and cannot serve "
+                f"version {others[0]} beside it: deploy it in its place, or let the environment run on AKS (target: "
+                "kubernetes in deployment.yml)"
+            )
+
+    def _begin(self, release: Release) -> Any:
         from azureml.core.model import Model
         from azureml.core.webservice import AciWebservice
 
         given = release.deployment
-        log(f"{what}: service {self.name} on Azure Container Instances")
-        try:
-            with services.asked(what):
-                service = Model.deploy(
-                    self._ws.workspace,
-                    self.name,
-                    [release.model],
-                    release.inference,
-                    AciWebservice.deploy_configuration(
-                        cpu_cores=given.cpu,
-                        memory_gb=given.memory_gb,
-                        auth_enabled=True,
-                        enable_app_insights=given.application_insights,
-                        collect_model_data=given.collect_model_data,
-                        tags=dict(release.tags),
-                    ),
-                )
-            services.wait(service, what, log)
-        except BaseException:
-            # Whatever went wrong, and however far it came: nothing is left that costs money and serves nobody.
-            with suppress(PlatformError):
-                if (left := self.find()) is not None:
-                    services.delete(left)
-            raise
+        return Model.deploy(
+            self._ws.workspace,
+            self.name,
+            [release.model],
+            release.inference,
+            AciWebservice.deploy_configuration(
+                cpu_cores=given.cpu,
+                memory_gb=given.memory_gb,
+                auth_enabled=True,
+                enable_app_insights=given.application_insights,
+                collect_model_data=given.collect_model_data,
+                tags=dict(release.tags),
+            ),
+        )
 
     def _update(self, service: Any, release: Release, what: str, log: Log) -> None:
         given = release.deployment

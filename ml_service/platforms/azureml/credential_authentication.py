@@ -23,7 +23,7 @@ class CredentialAuthentication(AbstractAuthentication):  # type: ignore[misc]  #
 
     def __init__(self, make: Callable[[str], Any]) -> None:
         super().__init__()
-        self._credential = make(self._cloud_type.endpoints.active_directory)
+        self.credential = make(self._cloud_type.endpoints.active_directory)
         self._lock = threading.Lock()
         # azure-identity asks anew for each token where it calls a program or a local address.
         self._tokens: dict[str, Any] = {}
@@ -37,7 +37,7 @@ class CredentialAuthentication(AbstractAuthentication):  # type: ignore[misc]  #
             token = self._tokens.get(resource)
             if token is None or token.expires_on - time.time() < _FRESH_SECONDS:
                 # Two slashes where the resource ends with one: Entra ID wants it so.
-                token = self._credential.get_token(f"{resource}/.default")
+                token = self.credential.get_token(f"{resource}/.default")
                 self._tokens[resource] = token
             return str(token.token)
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import insurance_claims
+from insurance_claims.telemetry import CONNECTION
+from insurance_claims.typed_yaml import load_typed
 from ml_service.platforms.azureml.environment import scoring_environment
 from ml_service.platforms.azureml.errors import translated
 from ml_service.platforms.azureml.workspace import AzureWorkspace
@@ -28,6 +29,7 @@ CONTENT_TAG = "deployment_sha256"
 VERSION_TAG = "model_version"
 _SOURCE = "source"
 _SHIPPED = (".py", ".yml", ".typed")
+_ENVIRONMENT = "MLOPS_ENVIRONMENT"
 # Single rows gain nothing from threads, and on a busy node lose most of their speed to them.
 _VARIABLES = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -76,20 +78,7 @@ def load_deployments(path: Path = DEPLOYMENT_FILE) -> Mapping[str, Deployment]:
     Raises:
         PlatformError: it cannot be read, is not YAML, or does not fit; one line a problem.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise PlatformError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PlatformError(f"{path} is not YAML: {error}") from None
-    try:
-        found = TypeAdapter(dict[str, Deployment]).validate_python(content)
-    except ValidationError as error:
-        problems = [
-            f"{path}: {'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise PlatformError("\n".join(problems)) from None
+    found = load_typed(dict[str, Deployment], path, PlatformError)
     targets = [deployment.target for deployment in found.values()]
     for target in set(targets):
         if targets.count(target) > 1:
@@ -124,7 +113,13 @@ class Release:
 
 @contextmanager
 def release(
-    ws: AzureWorkspace, name: str, version: int, deployment: Deployment, log: Log
+    ws: AzureWorkspace,
+    name: str,
+    version: int,
+    environment: str,
+    deployment: Deployment,
+    log: Log,
+    connection_string: str | None = None,
 ) -> Iterator[Release]:
     """Lay out what is deployed for a model version; the folder with the source is there until the block ends.
 
@@ -132,13 +127,18 @@ def release(
         ws: the workspace.
         name: of the registered model.
         version: of the model.
+        environment: its name in settings.
         deployment: what it gets.
         log: gets the progress.
+        connection_string: where its telemetry goes.
 
     Raises:
         PlatformError: Azure refuses the environment, or has no such model.
     """
-    environment = scoring_environment(ws, log)
+    packages = scoring_environment(ws, log)
+    variables = {**_VARIABLES, _ENVIRONMENT: environment}
+    if connection_string is not None:
+        variables[CONNECTION] = connection_string
     workspace = ws.workspace
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside) / _SOURCE
@@ -147,14 +147,14 @@ def release(
             from azureml.core.model import InferenceConfig, Model
 
             # The SDK writes the place of the script into the environment that it is given.
-            own = copy.deepcopy(environment)
-            own.environment_variables = {**(own.environment_variables or {}), **_VARIABLES}
+            own = copy.deepcopy(packages)
+            own.environment_variables = {**(own.environment_variables or {}), **variables}
             inference = InferenceConfig(
                 entry_script=ENTRY_SCRIPT, source_directory=str(folder), environment=own
             )
             model = Model(workspace, id=f"{name}:{version}")
         yield Release(
-            version, model, inference, deployment, _tags(ws, version, environment, deployment)
+            version, model, inference, deployment, _tags(ws, version, packages, deployment)
         )
 
 
@@ -169,10 +169,10 @@ def copy_source(to: Path) -> None:
 
 
 def _tags(
-    ws: AzureWorkspace, version: int, environment: Any, deployment: Deployment
+    ws: AzureWorkspace, version: int, packages: Any, deployment: Deployment
 ) -> Mapping[str, str]:
     digest = hashlib.sha256()
-    parts = (source_sha256(), environment.name, environment.version, deployment.model_dump_json())
+    parts = (source_sha256(), packages.name, packages.version, deployment.model_dump_json())
     for part in parts:
         digest.update(f"{part}\0".encode())
     tags = {

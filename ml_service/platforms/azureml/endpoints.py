@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 
 from filelock import FileLock, Timeout
 
+from insurance_claims.monitoring.observations import Window
 from ml_service.platforms.azureml import services
 from ml_service.platforms.azureml.container_instance import ContainerInstance
 from ml_service.platforms.azureml.deployment import (
@@ -16,8 +18,10 @@ from ml_service.platforms.azureml.deployment import (
     release,
 )
 from ml_service.platforms.azureml.kubernetes import Kubernetes
+from ml_service.platforms.azureml.observing import Observing
+from ml_service.platforms.azureml.target import Target
 from ml_service.platforms.azureml.workspace import AzureWorkspace
-from ml_service.platforms.base import Endpoint, Log, Models, PlatformError
+from ml_service.platforms.base import Endpoint, Health, Log, Models, PlatformError, Routing
 
 
 class AzureEndpoints:
@@ -31,6 +35,7 @@ class AzureEndpoints:
     def __init__(self, ws: AzureWorkspace, models: Models) -> None:
         self._ws = ws
         self._models = models
+        self._observing = Observing(ws)
 
     def deploy(self, environment: str, version: int, log: Log) -> Endpoint:
         """Serve a version with all traffic, and take the one that served before away once the new one answers.
@@ -44,31 +49,79 @@ class AzureEndpoints:
             target.deploy(made, log)
         return self._deployed(environment)
 
-    def set_traffic(self, environment: str, traffic: Mapping[int, int]) -> Endpoint:
-        """Split requests between versions, in percent.
-
-        A version that is not deployed yet is started first. A deployed one that is not named gets no traffic and goes
-        on running, ready to take it back, until the next ``deploy``.
+    def start_version(self, environment: str, version: int) -> None:
+        """Begin to serve a version without traffic beside those that answer. Azure goes on with it for minutes.
 
         Raises:
-            PlatformError: the shares are no whole numbers from 0 to 100 with the sum 100, nothing is deployed, the
-                environment cannot split, or a version does not come to answer.
+            PlatformError: unknown environment, nothing is deployed, it holds one version, or Azure refuses it.
+            RegistryError: there is no such version.
         """
         target = self._target(environment)
-        shares = list(traffic.values())
-        if not all(type(share) is int and 0 <= share <= 100 for share in shares):
-            raise PlatformError(f"shares are whole numbers from 0 to 100, not {dict(traffic)}")
-        if sum(shares) != 100:
-            raise PlatformError(f"shares have to sum to 100; {dict(traffic)} sum to {sum(shares)}")
-        if target.find() is None:
-            raise PlatformError(f"nothing is deployed to {environment}: deploy a version first")
-
-        def start(version: int) -> AbstractContextManager[Release]:
-            return self._release(environment, version, _silent)
-
         with self._alone(environment, _silent):
-            target.set_traffic(traffic, start, _silent)
-        return self._deployed(environment)
+            target.start_version(version, lambda made: self._release(environment, made, _silent))
+
+    def stop_version(self, environment: str, version: int) -> None:
+        """Stop serving a version that has no traffic. Nothing happens where it is not served.
+
+        Raises:
+            PlatformError: unknown environment, or it answers requests.
+        """
+        target = self._target(environment)
+        with self._alone(environment, _silent):
+            target.stop_version(version)
+
+    def traffic(self, environment: str) -> Mapping[int, int]:
+        """Version to percent of requests that it answers now, none of them 0; empty where nothing is deployed.
+
+        Raises:
+            PlatformError: unknown environment.
+        """
+        target = self._target(environment)
+        service = target.find()
+        shares = target.traffic(service) if service is not None else {}
+        return {version: share for version, share in shares.items() if share}
+
+    def health(self, environment: str, version: int) -> tuple[Health, str | None]:
+        """How one version is now, and why it is not healthy.
+
+        Raises:
+            PlatformError: unknown environment.
+        """
+        target = self._target(environment)
+        service = target.find()
+        if service is None:
+            return "unhealthy", f"nothing is deployed to {environment}"
+        return target.health(service, version)
+
+    def check_routing(self, environment: str, routing: Routing) -> None:
+        """Refuse a routing that the environment's front end cannot do, whatever is deployed.
+
+        Raises:
+            PlatformError: unknown environment, copies or pinning.
+        """
+        self._target(environment).check_routing(routing)
+
+    def set_routing(self, environment: str, routing: Routing) -> None:
+        """Split requests between served versions without dropping one. Others get none and go on running.
+
+        Raises:
+            PlatformError: unknown environment, nothing is deployed, copies or pinning, or a version that is to get
+                more requests is not healthy: nothing is changed then. Or Azure fails on the way: the same again
+                completes it.
+        """
+        target = self._target(environment)
+        with self._alone(environment, _silent):
+            target.set_routing(routing)
+
+    def observed(self, environment: str, since: datetime) -> Window:
+        """What each version did from a moment until now, as far as its telemetry has arrived.
+
+        Raises:
+            PlatformError: unknown environment.
+            TelemetryError: telemetry cannot be read.
+        """
+        self._deployment(environment)
+        return self._observing.window(environment, since)
 
     def get(self, environment: str) -> Endpoint | None:
         """The endpoint as it is now; None where nothing is deployed.
@@ -102,11 +155,11 @@ class AzureEndpoints:
                 log(f"deleting service {service.name}")
                 services.delete(service)
 
-    def _target(self, environment: str) -> ContainerInstance | Kubernetes:
+    def _target(self, environment: str) -> Target:
         deployment = self._deployment(environment)
         if deployment.target == "kubernetes":
-            return Kubernetes(self._ws, environment)
-        return ContainerInstance(self._ws, environment)
+            return Kubernetes(self._ws, environment, self._ws.azure.aks_name)
+        return ContainerInstance(self._ws, environment, self._ws.azure.aci_name)
 
     def _deployment(self, environment: str) -> Deployment:
         names = self._ws.settings.environments
@@ -122,7 +175,17 @@ class AzureEndpoints:
 
     def _release(self, environment: str, version: int, log: Log) -> AbstractContextManager[Release]:
         name = self._models.get(version).name
-        return release(self._ws, name, version, self._deployment(environment), log)
+        deployment = self._deployment(environment)
+        connection = self._connection(log) if deployment.application_insights else None
+        return release(self._ws, name, version, environment, deployment, log, connection)
+
+    def _connection(self, log: Log) -> str | None:
+        try:
+            return self._observing.connection_string
+        except PlatformError as problem:
+            # Requests are answered all the same; a rollout says itself that it sees nothing.
+            log(f"{problem}; it will send no telemetry")
+            return None
 
     def _deployed(self, environment: str) -> Endpoint:
         endpoint = self.get(environment)

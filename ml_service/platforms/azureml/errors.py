@@ -93,6 +93,14 @@ def status(error: BaseException) -> int | None:
     return None
 
 
+def passes(error: BaseException) -> bool:
+    """Whether an error may be gone when the same is tried again: the network, or a service that is busy or fails."""
+    code = status(error)
+    if code is None:
+        return any(_is_of_network(item) for item in _chain(error))
+    return code in _PASSES
+
+
 def reason(error: BaseException) -> str:
     """Why, and what to do, in one line."""
     texts = [_text(item) for item in _chain(error)]

@@ -56,6 +56,27 @@ def authentication(azure: AzureSettings, environ: Mapping[str, str] = os.environ
     return CredentialAuthentication(lambda _: AzureCliCredential(tenant_id=tenant))
 
 
+def credential(azure: AzureSettings, authenticated: Any) -> Any:
+    """The same login as a credential of azure-identity, for services beside Azure Machine Learning.
+
+    Args:
+        azure: says how to log in.
+        authenticated: what ``authentication`` gave.
+    """
+    own = getattr(authenticated, "credential", None)
+    if own is not None:
+        return own
+    from azure.identity import ClientSecretCredential
+
+    assert azure.tenant_id and azure.client_id and azure.client_secret, "authentication() checks it"
+    return ClientSecretCredential(
+        azure.tenant_id,
+        azure.client_id,
+        azure.client_secret.get_secret_value(),
+        authority=authenticated._cloud_type.endpoints.active_directory,
+    )
+
+
 def chosen_way(azure: AzureSettings, environ: Mapping[str, str]) -> _Way:
     """How to log in: what MLOPS_AZURE_LOGIN says, or else the first way that the environment has."""
     if azure.login != "auto":

@@ -12,6 +12,7 @@ from ml_service.settings import AzureSettings, Settings
 if TYPE_CHECKING:
     from ml_service.platforms.azureml.batch import AzureBatch
     from ml_service.platforms.azureml.data import AzureData
+    from ml_service.platforms.azureml.documents import AzureDocuments
     from ml_service.platforms.azureml.endpoints import AzureEndpoints
     from ml_service.platforms.azureml.models import AzureModels
     from ml_service.platforms.azureml.pipelines import AzurePipelines
@@ -62,6 +63,14 @@ class AzureMLPlatform:
         from ml_service.platforms.azureml.endpoints import AzureEndpoints
 
         return AzureEndpoints(self.workspace, self.models)
+
+    @cached_property
+    def documents(self) -> AzureDocuments:
+        """What commands remember: blobs in the workspace's own datastore."""
+        from ml_service.platforms.azureml.blobs import container_client
+        from ml_service.platforms.azureml.documents import AzureDocuments
+
+        return AzureDocuments(lambda: container_client(self.workspace.default_datastore))
 
     @cached_property
     def schedules(self) -> AzureSchedules:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_service.platforms.azureml.definition import Definition, read_definition
 from ml_service.platforms.azureml.errors import status, translated
-from ml_service.platforms.azureml.login import authentication
+from ml_service.platforms.azureml.rest import get_json
 from ml_service.platforms.azureml.silence import silent
 from ml_service.platforms.azureml.workspace import AzureWorkspace
 from ml_service.platforms.base import Log, PlatformError, PublishedPipeline
@@ -105,17 +105,9 @@ def _keep_first(ws: AzureWorkspace, found: list[Any], made: Any, log: Log) -> An
 
 def _created(ws: AzureWorkspace, published: Any) -> str:
     """When the service made it. The SDK's object does not say so, the service does."""
-    import requests
-
     base = str(published.endpoint).partition("/PipelineRuns/")[0]
-    with translated(f"looking up {published.name} version {published.version}"):
-        answer = requests.get(
-            f"{base}/Pipelines/{published.id}",
-            headers=authentication(ws.azure).get_authentication_header(),
-            timeout=60,
-        )
-        answer.raise_for_status()
-        return str(answer.json()["CreatedDate"])
+    what = f"looking up {published.name} version {published.version}"
+    return str(get_json(ws, f"{base}/Pipelines/{published.id}", what)["CreatedDate"])
 
 
 def _lead_to(ws: AzureWorkspace, name: str, published: Any, log: Log) -> None:

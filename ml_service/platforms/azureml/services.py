@@ -6,12 +6,12 @@ import contextlib
 import io
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from ml_service.platforms.azureml.deployment import VERSION_TAG
 from ml_service.platforms.azureml.errors import message, reason, status, translated
 from ml_service.platforms.azureml.workspace import AzureWorkspace
-from ml_service.platforms.base import Log, PlatformError
+from ml_service.platforms.base import Health, Log, PlatformError
 
 LONGEST_SECONDS = 30 * 60
 """An image is built within it, and nodes are added to a cluster."""
@@ -21,7 +21,7 @@ _PAUSES = (1.0, 1.0, 2.0, 3.0, 5.0)
 _PROGRESS_SECONDS = 15
 _MISSED_ANSWERS = 5
 _LOG_LINES = 40
-_STATES: Mapping[str, Literal["healthy", "starting"]] = {
+_STATES: Mapping[str, Health] = {
     "Healthy": "healthy",
     "Transitioning": "starting",
 }
@@ -155,7 +155,7 @@ def key(service: Any) -> str:
         return str(service.get_keys()[0])
 
 
-def health(state: str | None) -> Literal["healthy", "starting", "unhealthy"]:
+def health(state: str | None) -> Health:
     """What a state of Azure means."""
     return _STATES.get(state or "", "unhealthy")
 

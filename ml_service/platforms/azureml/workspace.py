@@ -38,6 +38,20 @@ class AzureWorkspace:
         self._kept: dict[str, Any] = {}
 
     @cached_property
+    def authentication(self) -> Any:
+        """The SDK's authentication object.
+
+        Raises:
+            SettingsError: the login lacks settings.
+        """
+        return authentication(self.azure)
+
+    @property
+    def cloud(self) -> Any:
+        """The addresses of this cloud: Azure Resource Manager, Log Analytics and others."""
+        return self.authentication._cloud_type.endpoints
+
+    @cached_property
     def workspace(self) -> Any:
         """The SDK's ``Workspace``.
 
@@ -55,7 +69,7 @@ class AzureWorkspace:
             try:
                 return Workspace.get(
                     azure.workspace_name,
-                    auth=authentication(azure),
+                    auth=self.authentication,
                     subscription_id=azure.subscription_id,
                     resource_group=azure.resource_group,
                 )
@@ -82,10 +96,15 @@ class AzureWorkspace:
         Raises:
             PlatformError: there is none of that name.
         """
-        from azureml.core import Datastore
-
         if self.azure.datastore_name is not None:
             return self._look_up_datastore(self.azure.datastore_name)
+        return self.default_datastore
+
+    @cached_property
+    def default_datastore(self) -> Any:
+        """The SDK's datastore that every workspace has."""
+        from azureml.core import Datastore
+
         workspace = self.workspace
         with translated("looking up the workspace's datastore"):
             return Datastore.get_default(workspace)

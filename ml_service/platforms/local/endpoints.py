@@ -10,20 +10,22 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from ml_service.platforms.base import Endpoint, Log, PlatformError
+from insurance_claims.monitoring.observations import Window
+from ml_service.platforms.base import Endpoint, Health, Log, PlatformError, Routing
+from ml_service.platforms.local.health import endpoint_health, redo, version_health
+from ml_service.platforms.local.observation_store import OBSERVATIONS_FILE, read_window
+from ml_service.platforms.local.programs import ROUTER, Serving
 from ml_service.platforms.local.routes import Backend, Routes, RoutesError
-from ml_service.platforms.local.site import ROUTER, Site, program_name
-from ml_service.platforms.local.supervision import ProgramState
+from ml_service.platforms.local.site import Site
 
 _WAIT_SECONDS = 180
 """How long a command waits for another one that changes the same endpoint."""
-
-_Health = Literal["healthy", "starting", "unhealthy"]
 
 
 class LocalEndpoints:
@@ -34,6 +36,7 @@ class LocalEndpoints:
         models: gives the local folder of a model version.
         model_name: of the registered model.
         environments: the names that can be deployed to.
+        serving: how versions are served.
     """
 
     def __init__(
@@ -42,11 +45,13 @@ class LocalEndpoints:
         models: Callable[[int], Path],
         model_name: str,
         environments: Sequence[str] = ("staging", "production"),
+        serving: Serving = Serving(),
     ) -> None:
         self._home = home.absolute() / "endpoints"
         self._fetch = models
         self._model_name = model_name
         self._environments = tuple(environments)
+        self._serving = serving
 
     def folder(self, environment: str) -> Path:
         """Where an environment's endpoint keeps its state."""
@@ -68,34 +73,96 @@ class LocalEndpoints:
             if now and not changed and now.state == "healthy" and [*now.models] == [version]:
                 log(f"version {version} serves {environment} already, and is healthy")
                 return now
-            self._change(site, {version: 100}, keep=False, restart=changed, log=log)
+            self._replace(site, version, restart=changed, log=log)
             return self._deployed(environment)
 
-    def set_traffic(self, environment: str, traffic: Mapping[int, int]) -> Endpoint:
-        """Split requests between versions, in percent.
-
-        A version that is not deployed yet is started first. A deployed one that is not named gets no traffic and goes
-        on running, ready to take it back, until the next ``deploy``.
+    def start_version(self, environment: str, version: int) -> None:
+        """Serve a version beside those that answer, without traffic. Returns before it answers; may be called twice.
 
         Raises:
-            PlatformError: the shares are no whole numbers from 0 to 100 with the sum 100, nothing is deployed, or a
-                version does not come to score.
+            PlatformError: nothing is deployed, no sound model, or nothing would keep the server running.
         """
         site = self._site(environment)
-        shares = list(traffic.values())
-        if not all(type(share) is int and 0 <= share <= 100 for share in shares):
-            raise PlatformError(f"shares are whole numbers from 0 to 100, not {dict(traffic)}")
-        if sum(shares) != 100:
-            raise PlatformError(f"shares have to sum to 100; {dict(traffic)} sum to {sum(shares)}")
         with self._alone(environment, _silent):
-            routes = site.routes()
-            if routes is None:
-                raise PlatformError(f"nothing is deployed to {environment}: deploy a version first")
-            for version in traffic:
-                if version not in routes.backends:
-                    site.copy_model(self._fetch(version), version)
-            self._change(site, traffic, keep=True, restart=False, log=_silent)
-            return self._deployed(environment)
+            routes = self._supervised(site)
+            site.copy_model(self._fetch(version), version)
+            if version not in routes.backends:
+                routes = site.add_server(routes, version)
+            site.apply(routes)
+
+    def stop_version(self, environment: str, version: int) -> None:
+        """Stop serving a version that has no traffic. Nothing happens where it is not served.
+
+        Raises:
+            PlatformError: it answers requests.
+        """
+        site = self._site(environment)
+        with self._alone(environment, _silent):
+            if site.routes() is None:
+                return
+            routes = self._supervised(site)
+            if share := routes.traffic().get(version):
+                raise PlatformError(
+                    f"version {version} answers {share}% of the requests to {environment}: give them to another "
+                    "version first"
+                )
+            if version in routes.backends:
+                backends = {key: own for key, own in routes.backends.items() if key != version}
+                routes = replace(routes, revision=routes.revision + 1, backends=backends)
+                site.switch(routes, _silent)
+            # Also where it is not routed: a command that was killed may have left its server.
+            site.apply(routes)
+            site.tidy(routes)
+
+    def traffic(self, environment: str) -> Mapping[int, int]:
+        """Version to percent of requests that it answers now; empty where nothing is deployed."""
+        routes = self._site(environment).routes()
+        return routes.traffic() if routes else {}
+
+    def health(self, environment: str, version: int) -> tuple[Health, str | None]:
+        """How one version is now, and why it is not healthy.
+
+        ``starting`` until it answers for the first time, and while it is started again; ``unhealthy`` where it ended
+        for good, dies again and again, or has answered and does not any more.
+        """
+        site = self._site(environment)
+        return version_health(site, site.routes() or Routes(0, {}), version)
+
+    def check_routing(self, environment: str, routing: Routing) -> None:
+        """The router can do all that a routing can say.
+
+        Raises:
+            PlatformError: unknown environment.
+        """
+        del routing
+        self._site(environment)
+
+    def set_routing(self, environment: str, routing: Routing) -> None:
+        """Split, copy and pin requests between served versions without dropping one.
+
+        Returns when the router goes by it. What has requests already may be starting again meanwhile; what gets its
+        first has to be healthy.
+
+        Raises:
+            PlatformError: nothing is deployed, a version is not served or not healthy, or the router does not answer.
+        """
+        site = self._site(environment)
+        with self._alone(environment, _silent):
+            now = self._deployed_routes(site)
+            for version, share in {**routing.traffic, **routing.mirror}.items():
+                if share:
+                    self._check_fit(site, now, version)
+            after = now.split(routing.traffic, routing.mirror, routing.sticky_header)
+            site.switch(now if now.same_split(after) else after, _silent)
+
+    def observed(self, environment: str, since: datetime) -> Window:
+        """What each version did in the seconds that began at or after a moment, up to a second ago.
+
+        Raises:
+            ClaimsError: unknown environment, or the file of it cannot be read.
+        """
+        path = self._site(environment).folder / OBSERVATIONS_FILE
+        return read_window(path, since, datetime.now(UTC))
 
     def get(self, environment: str) -> Endpoint | None:
         """The endpoint as it is now; None where nothing is deployed.
@@ -126,29 +193,49 @@ class LocalEndpoints:
                 site.supervisor.stop()
                 shutil.rmtree(site.folder)
 
-    def _change(
-        self, site: Site, traffic: Mapping[int, int], keep: bool, restart: bool, log: Log
-    ) -> None:
+    def _supervised(self, site: Site) -> Routes:
+        """What is deployed. Starting a supervisor would stop what answers, which only a deployment may do."""
+        routes = self._deployed_routes(site)
+        if not site.supervisor.running():
+            raise PlatformError(f"the supervisor of {site.folder.name} does not run; {redo(site)}")
+        return routes
+
+    def _deployed_routes(self, site: Site) -> Routes:
+        routes = site.routes()
+        if routes is None:
+            raise PlatformError(
+                f"nothing is deployed to {site.folder.name}: deploy a version first"
+            )
+        return routes
+
+    def _check_fit(self, site: Site, routes: Routes, version: int) -> None:
+        environment = site.folder.name
+        if version not in routes.backends:
+            served = ", ".join(map(str, sorted(routes.backends)))
+            raise PlatformError(
+                f"version {version} is not served in {environment}: start it first; served: {served}"
+            )
+        health, reason = version_health(site, routes, version)
+        if health == "unhealthy" or (health == "starting" and not routes.backends[version].weight):
+            raise PlatformError(
+                f"version {version} in {environment} is {health} ({reason}): it gets no requests"
+            )
+
+    def _replace(self, site: Site, version: int, restart: bool, log: Log) -> None:
         now = _routes(site) or Routes(0, {})
         try:
             now = site.ensure_running(now, log)
-            for version in traffic:
-                own = now.backends.get(version)
-                if not restart and site.scores(now, version, log):
-                    continue
+            if restart or not site.scores(now, version, log):
                 port = site.start_server(now, version, log)
-                started = {version: Backend(port, own.weight if own else 0)}
-                now = Routes(now.revision, {**now.backends, **started})
+                own = now.backends.get(version)
+                started = {version: replace(own, port=port) if own else Backend(port, 0)}
+                now = replace(now, backends={**now.backends, **started})
         except BaseException:
             _give_up(site)
             raise
-        backends = {
-            version: Backend(backend.port, traffic.get(version, 0))
-            for version, backend in now.backends.items()
-            if keep or version in traffic
-        }
-        after = Routes(now.revision + 1, backends)
-        log(f"switching traffic to {_words(after)}")
+        backend = Backend(now.backends[version].port, 100)
+        after = Routes(now.revision + 1, {version: backend})
+        log(f"switching traffic to version {version}")
         site.switch(after, log)
         site.apply(after)
         site.tidy(after)
@@ -159,20 +246,21 @@ class LocalEndpoints:
             routes = site.routes()
         except RoutesError as error:
             routes = Routes(0, {})
-            health: tuple[_Health, str | None] = ("unhealthy", f"{error}; {_redo(environment)}")
+            state: Health = "unhealthy"
+            reason: str | None = f"{error}; {redo(site)}"
             models: dict[int, str] = {}
         else:
             if routes is None:
                 return None
-            models, health = _health(site, routes, environment)
+            models, state, reason = endpoint_health(site, routes)
         return Endpoint(
             environment=environment,
             url=site.url(),
             traffic=routes.traffic(),
-            state=health[0],
+            state=state,
             models=models,
             key=site.key(),
-            reason=health[1],
+            reason=reason,
         )
 
     def _deployed(self, environment: str) -> Endpoint:
@@ -185,7 +273,7 @@ class LocalEndpoints:
         if environment not in self._environments:
             known = ", ".join(self._environments)
             raise PlatformError(f"there is no environment {environment!r}; there are: {known}")
-        return Site(self.folder(environment), self._model_name)
+        return Site(self.folder(environment), self._model_name, self._serving)
 
     @contextmanager
     def _alone(self, environment: str, log: Log) -> Iterator[None]:
@@ -223,52 +311,6 @@ def _routes(site: Site) -> Routes | None:
         return site.routes()
     except RoutesError:
         return None
-
-
-def _health(
-    site: Site, routes: Routes, environment: str
-) -> tuple[dict[int, str], tuple[_Health, str | None]]:
-    states = site.supervisor.states()
-    if not states:
-        gone = dict.fromkeys(routes.backends, "unhealthy: not running")
-        reason = f"its processes do not run: the machine was restarted, say; {_redo(environment)}"
-        return gone, ("unhealthy", reason)
-    answer = site.ready()
-    router = states.get(ROUTER)
-    probed = (answer or {}).get("backends")
-    seen = probed if isinstance(probed, dict) else {}
-    models: dict[int, str] = {}
-    for version in routes.backends:
-        said = seen.get(str(version), {}).get("state", "the router does not know it yet")
-        program = states.get(program_name(version))
-        models[version] = "healthy" if said == "healthy" else _unwell(program, said)
-    if answer is None:
-        health = _unwell(router, "the router does not answer")
-        state: _Health = "starting" if health == "starting" else "unhealthy"
-        return models, (state, f"router: {health}; {_redo(environment)}")
-    ill = {version: text for version, text in models.items() if text != "healthy"}
-    if not ill:
-        return models, ("healthy", None)
-    reason = "; ".join(f"version {version}: {text}" for version, text in ill.items())
-    if all(text == "starting" for text in ill.values()):
-        return models, ("starting", reason)
-    return models, ("unhealthy", f"{reason}; {_redo(environment)}")
-
-
-def _unwell(program: ProgramState | None, said: str) -> str:
-    if program is None:
-        return f"unhealthy: {said}"
-    if program.starting:
-        return "starting"
-    return f"unhealthy: {said} ({program.status.lower()}: {program.detail})"
-
-
-def _redo(environment: str) -> str:
-    return f"deploy to {environment} again to repair it"
-
-
-def _words(routes: Routes) -> str:
-    return ", ".join(f"version {version}: {share}%" for version, share in routes.traffic().items())
 
 
 def _silent(line: str) -> None:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ml_service.platforms.local.data import LocalData
+from ml_service.platforms.local.documents import LocalDocuments
 from ml_service.platforms.local.models import LocalModels
 from ml_service.platforms.local.pipelines import LocalPipelines
 from ml_service.platforms.local.state import State
@@ -28,6 +29,7 @@ class LocalPlatform:
         build = {"BUILD_BUILDID": settings.build_id, "BUILD_URI": settings.build_uri}
         lineage = {name: value for name, value in build.items() if value}
         self.pipelines = LocalPipelines(self.state, self.data, settings.experiment_name, lineage)
+        self.documents = LocalDocuments(self.state.home / "documents")
         self._settings = settings
 
     @cached_property

@@ -45,6 +45,21 @@ def ready(port: int, key: str, timeout: float = 5.0) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "revision" in content else None
 
 
+def why_not_alive(port: int, timeout: float = 3.0) -> str | None:
+    """Ask a model server whether it is there; None where it is, else what went wrong."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout)
+    try:
+        connection.request("GET", "/")
+        status = connection.getresponse().status
+    except TimeoutError:
+        return f"port {port} does not answer within {timeout:g} s"
+    except (OSError, http.client.HTTPException) as error:
+        return f"port {port} does not answer: {error or type(error).__name__}"
+    finally:
+        connection.close()
+    return None if status == 200 else f"port {port} answers {status}"
+
+
 def why_not_scoring(port: int, version: int, timeout: float = 3.0) -> str | None:
     """Score one row; None where that works, else what went wrong."""
     body = json.dumps({"data": [[column.minimum for column in schema.FEATURES]]})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import insurance_claims
 from insurance_claims.errors import ClaimsError
+from ml_service.platforms.local import worker_starts
 
 HOST = "127.0.0.1"
 APP = "azureml_inference_server_http.server.entry:app"
@@ -51,6 +52,7 @@ def server_command(
         raise ClaimsError(f"{model_dir} cannot be served: its path has to end in <name>/<version>")
     argv = [
         *(sys.executable, "-m", "gunicorn", APP),
+        *("--config", worker_starts.__file__),
         *("--bind", f"{HOST}:{port}"),
         *("--workers", str(workers)),
         # The server's own time limit needs a signal, which only a worker of this class can take.

@@ -1,46 +1,45 @@
 """The folder and processes of one local endpoint.
 
-``key``, ``endpoint.json`` (the router's port), ``routes.json``, ``models/<name>/<version>/``, ``logs/``, and what
-supervisord needs. routes.json is what counts: every other trace of a version that it does not name is left over from a
-command that was killed, and goes with the next change.
+``key``, ``endpoint.json`` (the router's port), ``routes.json``, ``models/<name>/<version>/``, ``servers/`` (variables
+and starts of the model servers), ``observations.db``, ``logs/``, and what supervisord needs. routes.json is what
+counts: every other trace of a version that it does not name is left over from a command that was killed, and goes with
+the next change.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import shutil
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
-import ml_service
 from insurance_claims.errors import ClaimsError
-from insurance_claims.files import read_json, sha256_of_file, whole_folder, write_json
-from insurance_claims.parameters import load_parameters
+from insurance_claims.files import read_json, write_json
 from ml_service.platforms.base import Log, PlatformError
 from ml_service.platforms.local import probe
+from ml_service.platforms.local.model_copies import copy_model, tidy_models
+from ml_service.platforms.local.private import write_private
+from ml_service.platforms.local.programs import ROUTER, Programs, Serving, program_name
 from ml_service.platforms.local.routes import (
     KEY_FILE,
+    PROCESS_FILE,
     ROUTES_FILE,
     Backend,
     Routes,
     read_routes,
     write_routes,
 )
-from ml_service.platforms.local.serving_command import HOST, server_command
+from ml_service.platforms.local.serving_command import HOST
 from ml_service.platforms.local.supervision import (
     START_SECONDS,
     STOP_SECONDS,
-    Program,
     Supervisor,
     wait_until,
 )
 
-ROUTER = "router"
 _LOG_LINES = 15
 _ERROR = re.compile(r"[\w.]*(Error|Exception): ")
 _FAILED = ("BACKOFF", "FATAL", "EXITED")
@@ -50,14 +49,16 @@ class Site:
     """One endpoint on this machine.
 
     Args:
-        folder: of this endpoint alone.
+        folder: of this endpoint alone; its name is the environment's.
         model_name: of the registered model.
+        serving: how versions are served.
     """
 
-    def __init__(self, folder: Path, model_name: str) -> None:
+    def __init__(self, folder: Path, model_name: str, serving: Serving) -> None:
         self.folder = folder.absolute()
         self.supervisor = Supervisor(self.folder)
         self._models = self.folder / "models" / model_name
+        self.programs = Programs(self.folder, self._models, serving)
 
     def routes(self) -> Routes | None:
         """What is deployed; None where nothing is.
@@ -83,11 +84,7 @@ class Site:
                 return key
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = secrets.token_urlsafe(32)
-        aside = path.with_suffix(".part")
-        aside.unlink(missing_ok=True)
-        with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(key + "\n")
-        aside.replace(path)
+        write_private(path, key + "\n")
         return key
 
     def url(self) -> str:
@@ -100,21 +97,8 @@ class Site:
         Raises:
             PlatformError: the folder is not whole, or was changed after it was written.
         """
-        target = self._models / str(version)
-        wanted = _model_sha256(source)
-        with suppress(PlatformError):
-            if _model_sha256(target) == wanted:
-                return False
-        shutil.rmtree(target, ignore_errors=True)
-        with whole_folder(target) as aside:
-            for file in source.rglob("*"):
-                if file.is_file():
-                    copy = aside / file.relative_to(source)
-                    copy.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(file, copy)
-            if _model_sha256(aside) != wanted:
-                raise PlatformError(f"{source} changed while it was copied: deploy again")
-        return True
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return copy_model(source, self._models / str(version))
 
     def ensure_running(self, routes: Routes, log: Log) -> Routes:
         """Start supervisord and the router unless they run; ports that are taken by now are replaced.
@@ -132,9 +116,11 @@ class Site:
         log("starting router and supervisor")
         self.key()
         self.supervisor.stop()
+        for version in routes.backends:
+            self.programs.forget_starts(version)
         for attempt in (1, 2):
             routes = self._choose_ports(routes, keep_router=attempt == 1)
-            self.supervisor.start(self._programs(routes))
+            self.supervisor.start(self.programs.of(self.port(), _ports(routes)))
             if wait_until(self._router_answers, 20):
                 return routes
             self.supervisor.stop()
@@ -153,9 +139,19 @@ class Site:
         """
         port = probe.free_port({backend.port for backend in routes.backends.values()})
         log(f"starting a server for version {version}")
+        self.programs.keep_variables(version)
         self.apply(routes, {version: port})
         self._wait_for_score(version, port, log)
         return port
+
+    def add_server(self, routes: Routes, version: int) -> Routes:
+        """Route a version that has no server yet, without traffic; ``apply`` then starts its server."""
+        port = probe.free_port({backend.port for backend in routes.backends.values()})
+        self.programs.keep_variables(version)
+        backends = {**routes.backends, version: Backend(port, 0)}
+        after = replace(routes, revision=routes.revision + 1, backends=backends)
+        write_routes(self.folder / ROUTES_FILE, after)
+        return after
 
     def scores(self, routes: Routes, version: int, log: Log) -> bool:
         """Whether the server of a version in the routes scores; one that is just starting gets the time for it."""
@@ -185,7 +181,7 @@ class Site:
                 pids.add(state.pid)
             # supervisord starts it again at once, so that a server that cannot load its model shows as many.
             if state is None or state.status in _FAILED or len(pids) > 1:
-                reason = f"its process ended: {self._last_error(name)}"
+                reason = f"its process ended: {self.last_error(version)}"
                 break
             if not probe.is_free(port):
                 found = probe.why_not_scoring(port, version)
@@ -202,9 +198,10 @@ class Site:
             f"{self.supervisor.tail(name, _LOG_LINES)}"
         )
 
-    def _last_error(self, name: str) -> str:
+    def last_error(self, version: int) -> str:
+        """Why the server of a version ended, as far as its log says."""
         # The server reports an exception of the scoring script below one of its own.
-        lines = self.supervisor.tail(name, 100).splitlines()
+        lines = self.supervisor.tail(program_name(version), 100).splitlines()
         errors = [
             line for line in lines if _ERROR.match(line) and "UserScriptException" not in line
         ]
@@ -227,28 +224,13 @@ class Site:
 
     def apply(self, routes: Routes, more: Mapping[int, int] | None = None) -> None:
         """Run the router and the servers of these routes and no other; ``more``: version to port."""
-        self.supervisor.apply(self._programs(routes, more))
+        servers = {**_ports(routes), **(more or {})}
+        self.supervisor.apply(self.programs.of(self.port(), servers))
 
     def tidy(self, routes: Routes) -> None:
-        """Remove model copies that no route needs, and half copies."""
-        if self._models.is_dir():
-            for folder in self._models.iterdir():
-                if not (folder.name.isdecimal() and int(folder.name) in routes.backends):
-                    shutil.rmtree(folder, ignore_errors=True)
-
-    def _programs(self, routes: Routes, more: Mapping[int, int] | None = None) -> list[Program]:
-        limit = load_parameters().scoring.max_body_bytes
-        argv = [sys.executable, "-m", "ml_service.platforms.local.router"]
-        argv += ["--state", str(self.folder), "--port", str(self.port())]
-        argv += ["--max-body-bytes", str(limit)]
-        # What `python -m` finds must not depend on where the command was typed.
-        root = Path(ml_service.__file__).resolve().parent.parent
-        programs = [Program(ROUTER, argv, {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"})]
-        ports = {version: backend.port for version, backend in routes.backends.items()}
-        for version, port in {**ports, **(more or {})}.items():
-            command, env = server_command(self._models / str(version), port)
-            programs.append(Program(program_name(version), command, env))
-        return programs
+        """Remove what was kept for versions that no route needs, and half copies."""
+        tidy_models(self._models, routes.backends)
+        self.programs.tidy(routes.backends)
 
     def _choose_ports(self, routes: Routes, keep_router: bool) -> Routes:
         port = self.port()
@@ -262,20 +244,22 @@ class Site:
             if own in taken or not probe.is_free(own):
                 own = probe.free_port(taken)
             taken.add(own)
-            backends[version] = Backend(own, backend.weight)
+            backends[version] = replace(backend, port=own)
         if backends != routes.backends:
-            routes = Routes(routes.revision + 1, backends)
+            routes = replace(routes, revision=routes.revision + 1, backends=backends)
         write_routes(self.folder / ROUTES_FILE, routes)
         return routes
 
     def ready(self) -> dict[str, object] | None:
         """What the router says of itself and the servers; None where it does not answer."""
-        state = self.supervisor.states().get(ROUTER)
-        port = self.port()
-        # The key goes only to a port that our own router holds.
-        if state is None or state.status != "RUNNING" or port is None:
+        try:
+            process = read_json(self.folder / PROCESS_FILE)
+            pid, port = int(process["pid"]), int(process["port"])
+        except (ClaimsError, OSError, KeyError, TypeError, ValueError):
             return None
-        return probe.ready(port, self.key())
+        # The key goes only to a port that our own router holds.
+        own = self.supervisor.owns(pid, "ml_service.platforms.local.router")
+        return probe.ready(port, self.key()) if own else None
 
     def _router_answers(self) -> bool:
         return self.ready() is not None
@@ -289,20 +273,5 @@ class Site:
         return any(int(version) not in routes.backends for version in versions)
 
 
-def program_name(version: int) -> str:
-    """What supervisord calls the server of a version."""
-    return f"model-{version}"
-
-
-def _model_sha256(folder: Path) -> str:
-    # Not by loading the model: that takes seconds of imports, and the server does it at once.
-    try:
-        expected = read_json(folder / "model.json")["sha256"]
-        actual = sha256_of_file(folder / "model.txt")
-    except (ClaimsError, OSError, KeyError, TypeError) as error:
-        raise PlatformError(f"{folder} is not a model folder: {error}") from None
-    if actual != expected:
-        raise PlatformError(
-            f"{folder / 'model.txt'} is not the file that model.json was written for: its sha256 differs"
-        )
-    return actual
+def _ports(routes: Routes) -> dict[int, int]:
+    return {version: backend.port for version, backend in routes.backends.items()}

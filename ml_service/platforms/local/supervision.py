@@ -7,20 +7,16 @@ the endpoint's folder alone, so an answer on that socket comes from the right pr
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 import os
 import shlex
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +26,8 @@ import psutil
 from insurance_claims.files import write_whole
 from ml_service.platforms.base import PlatformError
 from ml_service.platforms.local import launch
+from ml_service.platforms.local.private import write_private
+from ml_service.platforms.local.supervisor_rpc import SOCKET, call, short_path
 
 MARKER = "MLOPS_ENDPOINT_FOLDER"
 """Variable that every process of an endpoint carries, so that none is ever overlooked when it is stopped."""
@@ -40,10 +38,9 @@ START_SECONDS = 90
 STOP_SECONDS = 35
 """How long a program may take to finish the requests in flight before it is killed."""
 
-_SOCKET = "supervisor.sock"
-_LONGEST_SOCKET = 80
-"""Bytes. Unix allows 104 to 108, and supervisord binds to a longer name first."""
-_CALL_SECONDS = STOP_SECONDS + 15
+LASTS_SECONDS = 10
+"""A program that ends sooner failed to start: it is started again after a pause, which grows with every such end."""
+
 _INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 """Variables that go on to the processes. The others may hold secrets of whoever deploys."""
 
@@ -79,7 +76,12 @@ class ProgramState:
     def starting(self) -> bool:
         """Whether it is too young to be blamed for not answering yet."""
         young = self.status == "RUNNING" and self.seconds < START_SECONDS
-        return young or self.status == "STARTING"
+        return young or self.status in ("STARTING", "BACKOFF", "EXITED")
+
+    @property
+    def ended(self) -> bool:
+        """Whether supervisord has given it up."""
+        return self.status in ("FATAL", "STOPPED", "UNKNOWN")
 
 
 class Supervisor:
@@ -105,8 +107,8 @@ class Supervisor:
         self.kill_strays()
         self._write(programs)
         env = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        with _short(self.folder) as short:
-            self._write(programs, short / _SOCKET)
+        with short_path(self.folder) as short:
+            self._write(programs, short / SOCKET)
             done = subprocess.run(
                 [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisord.conf"],
                 cwd=self.folder,
@@ -124,7 +126,7 @@ class Supervisor:
             )
 
     def apply(self, programs: Sequence[Program]) -> None:
-        """Make the running programs these: stop what is not among them, start what is new or has changed."""
+        """Make the running programs these: stop all others, start what is new, has changed or was given up."""
         self._write(programs)
         [[added, changed, removed]] = self._call("supervisor.reloadConfig")
         for name in (*removed, *changed):
@@ -132,6 +134,10 @@ class Supervisor:
             self._call("supervisor.removeProcessGroup", name)
         for name in (*changed, *added):
             self._call("supervisor.addProcessGroup", name)
+        for name, state in self.states().items():
+            if state.ended and name not in (*changed, *added):
+                with suppress(xmlrpc.client.Fault):
+                    self._call("supervisor.startProcess", name, False)
 
     def states(self) -> dict[str, ProgramState]:
         """Every program's state, by name; none where supervisord does not run."""
@@ -167,6 +173,15 @@ class Supervisor:
                     found.append(process)
         return found
 
+    def owns(self, pid: int, word: str) -> bool:
+        """Whether a process of this folder has this id, and this word on its command line."""
+        try:
+            process = psutil.Process(pid)
+            own = process.environ().get(MARKER) == str(self.folder)
+            return own and word in process.cmdline()
+        except (psutil.Error, OSError):
+            return False
+
     def kill_strays(self) -> None:
         """End every process of this folder: by SIGTERM, and by SIGKILL what is still there after some seconds."""
         for number, seconds in ((signal.SIGTERM, 5), (signal.SIGKILL, 5)):
@@ -196,13 +211,10 @@ class Supervisor:
                 break
         return "\n".join(text.splitlines()[-lines:]) if lines > 0 else ""
 
-    def _call(self, method: str, *arguments: str) -> Any:
-        with _short(self.folder) as short:
-            transport = _UnixTransport(str(short / _SOCKET))
-            with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport) as proxy:
-                return getattr(proxy, method)(*arguments)
+    def _call(self, method: str, *arguments: str | bool) -> Any:
+        return call(self.folder, method, *arguments, seconds=STOP_SECONDS + 15)
 
-    def _write(self, programs: Sequence[Program], socket_path: Path = Path(_SOCKET)) -> None:
+    def _write(self, programs: Sequence[Program], socket_path: Path = Path(SOCKET)) -> None:
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         (self.folder / "programs").mkdir(exist_ok=True)
         sections = [_HEAD.format(socket=_escaped(str(socket_path)))]
@@ -212,7 +224,8 @@ class Supervisor:
             # The content's digest in the name makes supervisord see that a program has changed.
             digest = hashlib.sha256(content.encode()).hexdigest()[:12]
             file = self.folder / "programs" / f"{program.name}.{digest}.json"
-            write_whole(file, content)
+            # Its variables may hold a secret.
+            write_private(file, content)
             files.add(file)
             command = (sys.executable, "-I", "-S", launch.__file__, f"programs/{file.name}")
             sections.append(
@@ -245,8 +258,8 @@ _PROGRAM = f"""\
 command = {{command}}
 autostart = true
 autorestart = true
-startsecs = 1
-startretries = 10
+startsecs = {LASTS_SECONDS}
+startretries = 100
 stopsignal = TERM
 stopwaitsecs = {STOP_SECONDS}
 killasgroup = true
@@ -255,43 +268,6 @@ stdout_logfile = logs/{{name}}.log
 stdout_logfile_maxbytes = 5MB
 stdout_logfile_backups = 2
 """
-
-
-class _UnixTransport(xmlrpc.client.Transport):
-    """XML-RPC over a Unix socket, with a time limit."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__()
-        self._path = path
-
-    def make_connection(self, host: object) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_CALL_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-@contextmanager
-def _short(folder: Path) -> Iterator[Path]:
-    """A path of the folder that is short enough for a Unix socket: itself, or a symbolic link for the moment."""
-    if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET:
-        yield folder
-        return
-    private = Path(tempfile.mkdtemp(prefix="mlops-"))
-    try:
-        link = private / "s"
-        link.symlink_to(folder, target_is_directory=True)
-        yield link
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

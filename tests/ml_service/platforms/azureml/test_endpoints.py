@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
-import urllib.error
-import urllib.request
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,101 +12,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from insurance_claims import registry, schema
+from insurance_claims import schema
 from insurance_claims.errors import ClaimsError
 from insurance_claims.files import read_json
 from insurance_claims.model import load_model
 from ml_service.platforms.azureml import deployment
 from ml_service.platforms.azureml.endpoints import AzureEndpoints
-from ml_service.platforms.azureml.models import AzureModels
 from ml_service.platforms.azureml.workspace import AzureWorkspace
-from ml_service.platforms.base import Endpoint, PlatformError
+from ml_service.platforms.base import Endpoint, PlatformError, Routing
 from ml_service.scoring_client import score_file
-from ml_service.settings import AzureSettings, Settings
 from ml_service.smoke_test import example_rows, load_golden, smoke_test
+from tests.ml_service.platforms.azureml.clients import ask, load, quiet
 
 if TYPE_CHECKING:
     from tests.azureml_emulator.process import EmulatorProcess
 
 pytestmark = pytest.mark.slow
-BODY = json.dumps({"data": example_rows(1)}).encode()
-
-
-def quiet(line: str) -> None:
-    """Takes progress that a test does not look at."""
-
-
-@pytest.fixture(scope="module")
-def workspace(azure: str) -> AzureWorkspace:
-    """An empty workspace of the emulator."""
-    return AzureWorkspace(Settings.model_validate({}), AzureSettings.model_validate({}))
-
-
-@pytest.fixture(scope="module")
-def endpoints(workspace: AzureWorkspace, models: Path) -> Iterator[AzureEndpoints]:
-    """Nothing deployed; the model's versions 1 to 4 are registered, of which 4 cannot be loaded."""
-    name = workspace.settings.model_name
-    client = workspace.mlflow
-    experiment = client.create_experiment("endpoints")
-    with pytest.MonkeyPatch.context() as patch:
-        # MLflow uploads to the workspace that its whole process tracks to, as a step does.
-        patch.setenv("MLFLOW_TRACKING_URI", workspace.workspace.get_mlflow_tracking_uri())
-        for version in ("1", "2", "3", "4"):
-            run = client.create_run(experiment)
-            client.log_artifacts(run.info.run_id, str(models / version), "model")
-            client.set_terminated(run.info.run_id)
-            tags = {registry.MODEL_SHA256: read_json(models / version / "model.json")["sha256"]}
-            source = f"{run.info.artifact_uri}/model"
-            registry.register(
-                client, name, run.info.run_id, source, {**tags, "data_sha256": version}
-            )
-    made = AzureEndpoints(workspace, AzureModels(workspace, name))
-    yield made
-    for endpoint in made.list():
-        made.remove(endpoint.environment, quiet)
-
-
-@pytest.fixture
-def staging(endpoints: AzureEndpoints) -> Endpoint:
-    """Version 1 on staging: deployed once, and again only where a test changed it."""
-    return endpoints.deploy("staging", 1, quiet)
-
-
-@pytest.fixture
-def production(endpoints: AzureEndpoints) -> Endpoint:
-    """Version 1 on production, with all traffic and no other version."""
-    return endpoints.deploy("production", 1, quiet)
-
-
-def ask(endpoint: Endpoint, key: str | None = None) -> tuple[int, str]:
-    """Status and model version of an answer."""
-    headers = {"Authorization": f"Bearer {key or endpoint.key}", "Content-Type": "application/json"}
-    request = urllib.request.Request(endpoint.url, BODY, headers)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return response.status, str(json.load(response)["model"]["version"])
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, ""
-
-
-@contextmanager
-def load(endpoint: Endpoint) -> Iterator[Counter[tuple[int, str]]]:
-    """Requests one after the other while the block runs: what came back, counted."""
-    counts: Counter[tuple[int, str]] = Counter()
-    stop = threading.Event()
-
-    def send() -> None:
-        while not stop.wait(0.02):
-            counts[ask(endpoint)] += 1
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield counts
-    finally:
-        stop.set()
-        thread.join()
 
 
 def test_a_deployed_version_passes_the_smoke_test(staging: Endpoint, models: Path) -> None:
@@ -170,6 +87,38 @@ def test_a_service_says_what_it_serves(
     assert "Worker with pid" in printed
     assert staging.key not in printed
     assert len(endpoints.logs("staging", 3).splitlines()) == 3
+
+
+def test_a_server_knows_where_to_send_what_it_observes_and_nobody_else_is_told(
+    endpoints: AzureEndpoints,
+    workspace: AzureWorkspace,
+    emulator: EmulatorProcess,
+    staging: Endpoint,
+) -> None:
+    folder = emulator.folder / "workspaces" / workspace.azure.workspace_name / "containers"
+    given = [read_json(file)["variables"] for file in folder.glob("*/container.json")]
+    assert "staging" in {variables["MLOPS_ENVIRONMENT"] for variables in given}
+    [connection] = {variables["APPLICATIONINSIGHTS_CONNECTION_STRING"] for variables in given}
+    assert "InstrumentationKey=" in connection
+    said: list[str] = []
+    endpoints.deploy("staging", 2, said.append)
+    printed = "\n".join([*said, endpoints.logs("staging", 5000), repr(staging)])
+    assert connection not in printed
+    assert connection.partition("InstrumentationKey=")[2].partition(";")[0] not in printed
+
+
+def test_without_application_insights_requests_are_answered_and_nothing_is_seen(
+    endpoints: AzureEndpoints, emulator: EmulatorProcess, fault: Callable[..., None]
+) -> None:
+    del emulator
+    fault(method="GET", path="/Microsoft.Insights/components/", status=404, times=2)
+    fresh = AzureEndpoints(endpoints._ws, endpoints._models)
+    said: list[str] = []
+    deployed = fresh.deploy("staging", 1, said.append)
+    assert ask(deployed) == (200, "1")
+    assert any("it will send no telemetry" in line for line in said)
+    with pytest.raises(PlatformError, match="Application Insights"):
+        fresh.observed("staging", datetime.now(UTC))
 
 
 def test_only_the_model_package_is_shipped(tmp_path: Path) -> None:
@@ -251,58 +200,6 @@ def test_a_first_deployment_that_fails_leaves_nothing(
     assert endpoints.get(environment) is None
 
 
-def test_a_canary_gets_its_share_and_no_more(
-    endpoints: AzureEndpoints, production: Endpoint
-) -> None:
-    with load(production) as counts:
-        canary = endpoints.set_traffic("production", {1: 90, 2: 10})
-    assert {status for status, _ in counts} == {200}
-    assert (canary.traffic, canary.state) == ({1: 90, 2: 10}, "healthy")
-    served = Counter(ask(canary)[1] for _ in range(200))
-    # Binomial: 4.7 standard deviations of 4.24 around 20.
-    assert 1 <= served["2"] <= 40, served
-    assert served["1"] + served["2"] == 200
-    back = endpoints.set_traffic("production", {1: 100})
-    assert (back.traffic, set(back.models)) == ({1: 100, 2: 0}, {1, 2})
-    assert {ask(back) for _ in range(30)} == {(200, "1")}
-    with load(back) as counts:
-        promoted = endpoints.deploy("production", 2, quiet)
-    assert {status for status, _ in counts} == {200}
-    assert (promoted.traffic, promoted.models) == ({2: 100}, {2: "healthy"})
-    assert (promoted.url, promoted.key) == (production.url, production.key)
-
-
-def test_a_canary_that_does_not_start_changes_nothing(
-    endpoints: AzureEndpoints, production: Endpoint
-) -> None:
-    with load(production) as counts, pytest.raises(PlatformError, match="not a LightGBM model"):
-        endpoints.set_traffic("production", {1: 90, 4: 10})
-    assert set(counts) == {(200, "1")}
-    assert endpoints.get("production") == production
-
-
-def test_a_split_needs_kubernetes(endpoints: AzureEndpoints, staging: Endpoint) -> None:
-    with pytest.raises(PlatformError, match="AKS"):
-        endpoints.set_traffic("staging", {1: 90, 2: 10})
-    assert endpoints.set_traffic("staging", {1: 100}) == staging
-
-
-@pytest.mark.parametrize(
-    ("traffic", "reason"),
-    [
-        ({1: 99}, "sum to 99"),
-        ({1: 150, 2: -50}, "0 to 100"),
-        ({1: True, 2: 99}, "whole numbers"),
-        ({}, "sum to 0"),
-    ],
-)
-def test_shares_that_are_refused(
-    endpoints: AzureEndpoints, traffic: Mapping[int, int], reason: str
-) -> None:
-    with pytest.raises(PlatformError, match=reason):
-        endpoints.set_traffic("production", traffic)
-
-
 def test_two_deployments_at_once_come_one_after_the_other(
     endpoints: AzureEndpoints, staging: Endpoint
 ) -> None:
@@ -347,7 +244,10 @@ def test_a_removed_endpoint_is_gone(endpoints: AzureEndpoints, staging: Endpoint
     assert ask(staging)[0] == 404
     endpoints.remove("staging", quiet)
     with pytest.raises(PlatformError, match="nothing is deployed to staging"):
-        endpoints.set_traffic("staging", {1: 100})
+        endpoints.set_routing("staging", Routing({1: 100}))
+    assert endpoints.traffic("staging") == {}
+    assert endpoints.health("staging", 1)[0] == "unhealthy"
+    endpoints.stop_version("staging", 1)
 
 
 def test_unknown_environments_and_versions(endpoints: AzureEndpoints) -> None:
@@ -356,7 +256,12 @@ def test_unknown_environments_and_versions(endpoints: AzureEndpoints) -> None:
         lambda: endpoints.get("nowhere"),
         lambda: endpoints.logs("nowhere"),
         lambda: endpoints.remove("nowhere", quiet),
-        lambda: endpoints.set_traffic("nowhere", {1: 100}),
+        lambda: endpoints.start_version("nowhere", 1),
+        lambda: endpoints.stop_version("nowhere", 1),
+        lambda: endpoints.traffic("nowhere"),
+        lambda: endpoints.health("nowhere", 1),
+        lambda: endpoints.set_routing("nowhere", Routing({1: 100})),
+        lambda: endpoints.observed("nowhere", datetime.now(UTC)),
     ]
     for call in calls:
         with pytest.raises(PlatformError, match="staging, production"):

@@ -13,49 +13,13 @@ import pytest
 from ml_service.pipeline import Pipeline, PipelineError, load_pipeline
 from ml_service.platforms.base import PipelineRun, PlatformError, RunStatus
 from ml_service.settings import AzureSettings, Settings
+from tests.ml_service.watched import PIPELINE, write_package
 
 if TYPE_CHECKING:
     from ml_service.platforms.azureml.pipelines import AzurePipelines
     from ml_service.platforms.azureml.workspace import AzureWorkspace
     from tests.azureml_emulator.process import EmulatorProcess
 
-
-STEP = '''
-"""A step that does what it is told: write, fail, hang, die."""
-import os, sys, time
-from pathlib import Path
-
-output, what, *inputs = sys.argv[1:]
-print(f"doing {what}", flush=True)
-if what == "fail":
-    print("error: the reason\\nand what to do", file=sys.stderr)
-    sys.exit(1)
-if what == "crash":
-    raise RuntimeError("a bug")
-if what == "die":
-    os.kill(os.getpid(), 9)
-if what == "hang":
-    print("hanging", flush=True)
-    time.sleep(60)
-target = Path(output)
-assert os.listdir(target) == []
-(target / "value").write_text(what + "".join((Path(i) / "value").read_text() for i in inputs))
-(target / "build").write_text(os.environ.get("BUILD_BUILDID", "none"))
-(target / "run").write_text(os.environ["AZUREML_ROOT_RUN_ID"])
-'''
-
-PIPELINE = """
-name: example
-parameters: {first: one, second: two}
-steps:
-  - {name: a, run: "python -m watched.step {outputs.x} {parameters.first}", outputs: [x], reuse: true}
-  - name: b
-    run: python -m watched.step {outputs.y} {parameters.second} {inputs.x}
-    inputs: {x: a.x}
-    outputs: [y]
-    reuse: true
-  - {name: c, run: "python -m watched.step {outputs.z} three {inputs.y}", inputs: {y: b.y}, outputs: [z]}
-"""
 
 DATA_PIPELINE = """
 name: rows
@@ -93,10 +57,7 @@ def workspace(azure: str) -> AzureWorkspace:
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A package with steps small enough to watch."""
-    folder = tmp_path_factory.mktemp("steps") / "watched"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("")
-    (folder / "step.py").write_text(STEP)
+    folder = write_package(tmp_path_factory.mktemp("steps"))
     (folder / "read.py").write_text(READ)
     return folder
 

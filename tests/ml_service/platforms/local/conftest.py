@@ -1,58 +1,39 @@
-"""Steps small enough to watch."""
+"""Steps small enough to watch, and a router with servers that misbehave on demand."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-
-STEP = '''
-"""A step that does what it is told: write, fail, hang, die."""
-import os, sys, time
-from pathlib import Path
-
-output, what, *inputs = sys.argv[1:]
-print(f"doing {what}", flush=True)
-if what == "fail":
-    print("error: the reason\\nand what to do", file=sys.stderr)
-    sys.exit(1)
-if what == "crash":
-    raise RuntimeError("a bug")
-if what == "die":
-    os.kill(os.getpid(), 9)
-if what == "hang":
-    Path(output).parent.joinpath("half").write_text("half")
-    Path(os.environ["MLOPS_HOME"], "hanging.pid").write_text(str(os.getpid()))
-    print("hanging", flush=True)
-    time.sleep(60)
-if what != "nothing":
-    target = Path(output)
-    target.mkdir()
-    (target / "value").write_text(what + "".join((Path(i) / "value").read_text() for i in inputs))
-'''
-
-PIPELINE = """
-name: example
-parameters: {first: one, second: two}
-steps:
-  - {name: a, run: "python -m watched {outputs.x} {parameters.first}", outputs: [x], reuse: true}
-  - name: b
-    run: python -m watched {outputs.y} {parameters.second} {inputs.x}
-    inputs: {x: a.x}
-    outputs: [y]
-    reuse: true
-  - {name: c, run: "python -m watched {outputs.z} three {inputs.y}", inputs: {y: b.y}, outputs: [z]}
-"""
+from tests.ml_service.platforms.local.router_process import (
+    Running,
+    Serve,
+    running_router,
+    servers,
+)
+from tests.ml_service.watched import PIPELINE, write_package
 
 
 @pytest.fixture
 def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A pipeline file whose steps do what its parameters say."""
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "watched.py").write_text(STEP)
-    monkeypatch.setenv("PYTHONPATH", str(modules))
+    monkeypatch.setenv("PYTHONPATH", str(write_package(tmp_path / "modules").parent))
     path = tmp_path / "example.yml"
     path.write_text(PIPELINE)
     return path
+
+
+@pytest.fixture(scope="module")
+def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A router of the module."""
+    with running_router(tmp_path_factory.mktemp("state")) as running:
+        yield running
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    """Starts servers of one test."""
+    with servers() as start:
+        yield start

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,12 +23,13 @@ import psutil
 import pytest
 
 from insurance_claims.files import read_json
-from ml_service.platforms.base import Endpoint, PlatformError
+from ml_service.platforms.base import Endpoint, PlatformError, Routing
 from ml_service.platforms.local.endpoints import LocalEndpoints
 from ml_service.platforms.local.routes import read_routes
 from ml_service.platforms.local.supervision import Supervisor
 from ml_service.smoke_test import example_rows
 
+BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 BODY = json.dumps({"data": example_rows(1)}).encode()
 COMMAND = """
 import sys
@@ -154,6 +156,16 @@ def test_the_key_is_kept_to_its_owner(place: Place) -> None:
     for process in place.supervisor.strays():
         assert endpoint.key not in " ".join([*process.cmdline(), *process.environ().values()])
     assert endpoint.key not in place.endpoints.logs("staging", 1000)
+    programs = list((place.folder / "programs").iterdir())
+    assert len(programs) == 2
+    # They hold variables of the servers.
+    assert {stat.S_IMODE(file.stat().st_mode) for file in programs} == {0o600}
+    assert stat.S_IMODE(place.folder.stat().st_mode) == 0o700
+
+
+def test_a_server_knows_its_environment(place: Place) -> None:
+    servers = place.processes("gunicorn")
+    assert {process.environ()["MLOPS_ENVIRONMENT"] for process in servers} == {"staging"}
 
 
 def test_what_the_deployer_has_in_its_environment_stays_there(place: Place) -> None:
@@ -185,7 +197,12 @@ def test_an_unknown_environment(endpoints: LocalEndpoints, environment: str) -> 
         lambda: endpoints.get(environment),
         lambda: endpoints.logs(environment),
         lambda: endpoints.remove(environment, print),
-        lambda: endpoints.set_traffic(environment, {1: 100}),
+        lambda: endpoints.set_routing(environment, Routing({1: 100})),
+        lambda: endpoints.start_version(environment, 1),
+        lambda: endpoints.stop_version(environment, 1),
+        lambda: endpoints.traffic(environment),
+        lambda: endpoints.health(environment, 1),
+        lambda: endpoints.observed(environment, BEGIN),
     ]
     for call in calls:
         with pytest.raises(PlatformError, match="staging, production"):
@@ -197,8 +214,17 @@ def test_nothing_deployed(endpoints: LocalEndpoints) -> None:
     assert endpoints.list() == []
     assert endpoints.logs("staging") == ""
     endpoints.remove("staging", print)
-    with pytest.raises(PlatformError, match="nothing is deployed to staging"):
-        endpoints.set_traffic("staging", {1: 100})
+    endpoints.stop_version("staging", 1)
+    assert endpoints.traffic("staging") == {}
+    assert endpoints.observed("staging", BEGIN).versions == {}
+    assert endpoints.health("staging", 1) == ("unhealthy", "version 1 is not served in staging")
+    changes: list[Callable[[], None]] = [
+        lambda: endpoints.set_routing("staging", Routing({1: 100})),
+        lambda: endpoints.start_version("staging", 1),
+    ]
+    for change in changes:
+        with pytest.raises(PlatformError, match="nothing is deployed to staging"):
+            change()
 
 
 def test_a_damaged_model_is_refused_before_anything_starts(tmp_path: Path, models: Path) -> None:
@@ -281,43 +307,6 @@ def test_an_update_fails_no_request(place: Place) -> None:
     assert ask(after) == (200, "2")
     assert not place.processes("model-1.")
     assert [folder.name for folder in (place.folder / "models" / "claims").iterdir()] == ["2"]
-
-
-@pytest.mark.parametrize(
-    ("traffic", "reason"),
-    [
-        ({2: 99}, "sum to 99"),
-        ({2: 101}, "0 to 100"),
-        ({2: 150, 3: -50}, "0 to 100"),
-        ({2: 99.5, 3: 0.5}, "whole numbers"),
-        ({2: True, 3: 99}, "whole numbers"),
-        ({}, "sum to 0"),
-    ],
-)
-def test_shares_that_are_refused(place: Place, traffic: dict[int, int], reason: str) -> None:
-    before = place.healthy()
-    with pytest.raises(PlatformError, match=reason):
-        place.endpoints.set_traffic("staging", traffic)
-    assert place.get() == before
-
-
-@pytest.mark.slow
-def test_traffic_is_split_and_taken_back(place: Place) -> None:
-    place.deploy(2)
-    endpoint = place.endpoints.set_traffic("staging", {2: 70, 3: 30})
-    assert (endpoint.traffic, endpoint.state) == ({2: 70, 3: 30}, "healthy")
-    served = Counter(ask(endpoint)[1] for _ in range(200))
-    # Binomial: six standard deviations of 6.5 around 60.
-    assert 21 <= served["3"] <= 99
-    back = place.endpoints.set_traffic("staging", {2: 100})
-    assert (back.traffic, set(back.models)) == ({2: 100}, {2, 3})
-    assert {ask(back)[1] for _ in range(30)} == {"2"}
-    # It stays warm and can be asked for until the next deployment.
-    assert ask(back, version=3) == (200, "3")
-    alone = place.deploy(2)
-    assert set(alone.models) == {2}
-    assert ask(alone, version=3)[0] == 404
-    assert not place.processes("model-3.")
 
 
 @pytest.mark.slow

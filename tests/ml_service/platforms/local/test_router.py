@@ -1,167 +1,19 @@
-"""The router as a process of its own, in front of small servers that misbehave on demand."""
+"""The router as a process of its own: who may ask, what is passed on, and what comes back."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
-from typing import Any
 
 import psutil
 import pytest
 
 from ml_service.platforms.local import probe
-from ml_service.platforms.local.routes import (
-    Backend,
-    Routes,
-    RoutesError,
-    read_routes,
-    write_routes,
-)
-
-KEY = "the-key-of-these-tests"
-LIMIT = 5000
-TIMEOUT = 1.0
-
-
-class Server(ThreadingHTTPServer):
-    """A model server: ``behaviour`` is how it answers."""
-
-    daemon_threads = True
-
-    def __init__(self, behaviour: str) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.behaviour = behaviour
-        self.requests: list[dict[str, str]] = []
-        self.stopped = Event()
-
-    @property
-    def port(self) -> int:
-        return self.server_port
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        self._send(200, b"Healthy")
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.requests.append({name.lower(): value for name, value in self.headers.items()})
-        if self.server.behaviour == "resets":
-            self.connection.close()
-        elif self.server.behaviour == "breaks off":
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
-        elif self.server.behaviour == "talks rubbish":
-            self.wfile.write(b"no HTTP at all\r\n\r\n")
-        elif self.server.behaviour == "hangs":
-            self.server.stopped.wait(30)
-        elif self.server.behaviour == "refuses":
-            self._send(400, b'{"error": {"message": "no"}}', {"x-ms-own": "kept"})
-        else:
-            self._send(200, body)
-
-    def _send(self, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        del format, args
-
-
-class Running:
-    """The router process and what the tests do with it."""
-
-    def __init__(self, folder: Path, port: int, process: subprocess.Popen[str]) -> None:
-        self.folder = folder
-        self.port = port
-        self.process = process
-
-    def route(self, backends: Mapping[int, tuple[int, int]]) -> None:
-        """Version to (port, weight); returns when the router goes by it."""
-        before = read_routes(self.folder / "routes.json").revision
-        routes = Routes(before + 1, {key: Backend(*value) for key, value in backends.items()})
-        write_routes(self.folder / "routes.json", routes)
-        self.wait(lambda said: said["revision"] == before + 1)
-
-    def wait(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        for _ in range(200):
-            said = probe.ready(self.port, KEY)
-            if said and condition(said):
-                return said
-            time.sleep(0.05)
-        raise AssertionError(f"the router did not get there: {said}")
-
-    def ask(
-        self,
-        method: str = "POST",
-        path: str = "/score",
-        body: Any = b'{"data": []}',
-        key: str | None = KEY,
-        **headers: str,
-    ) -> tuple[int, dict[str, str], Any]:
-        """Status, headers in lower case, JSON of the answer. ``x_model_version="1"`` sends x-model-version."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if key is not None:
-            sent["Authorization"] = f"Bearer {key}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request(method, path, body, sent, encode_chunked=not isinstance(body, bytes))
-            response = connection.getresponse()
-            given = {name.lower(): value for name, value in response.getheaders()}
-            return response.status, given, json.loads(response.read())
-        finally:
-            connection.close()
-
-
-@pytest.fixture(scope="module")
-def router(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    folder = tmp_path_factory.mktemp("state")
-    (folder / "key").write_text(KEY + "\n")
-    write_routes(folder / "routes.json", Routes(1, {}))
-    port = probe.free_port()
-    argv = [sys.executable, "-m", "ml_service.platforms.local.router", "--state", str(folder)]
-    argv += ["--port", str(port), "--max-body-bytes", str(LIMIT), "--timeout", str(TIMEOUT)]
-    process = subprocess.Popen(argv, stderr=subprocess.DEVNULL, text=True)
-    try:
-        running = Running(folder, port, process)
-        running.wait(lambda said: True)
-        yield running
-    finally:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[str], Server]]:
-    servers: list[Server] = []
-
-    def start(behaviour: str = "echoes") -> Server:
-        server = Server(behaviour)
-        servers.append(server)
-        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        return server
-
-    yield start
-    for server in servers:
-        server.stopped.set()
-        server.shutdown()
-        server.server_close()
-
-
-Serve = Callable[..., Server]
+from tests.ml_service.platforms.local.router_process import KEY, LIMIT, Running, Serve
 
 
 @pytest.mark.parametrize("key", [None, "", "wrong", KEY[:-1], KEY + "x", "schl\xfcssel"])
@@ -241,7 +93,7 @@ def test_new_routes_are_taken_and_broken_ones_are_not(router: Running, serve: Se
     router.route({1: (one.port, 1)})
     file = router.folder / "routes.json"
     good = file.read_text()
-    for broken in ("{", '{"revision": 9}', good.replace(": 1\n", ": -1\n"), ""):
+    for broken in ("{", '{"revision": 9}', good.replace('"weight": 1', '"weight": -1'), ""):
         assert broken != good
         file.write_text(broken)
         said = router.wait(lambda said: said["routes_error"] is not None)
@@ -259,20 +111,13 @@ def test_another_version_takes_over_from_one_that_is_gone(
 ) -> None:
     good = serve()
     port = probe.free_port() if behaviour == "not there" else serve(behaviour).port
-    router.route({1: (port, 100), 2: (good.port, 0)})
+    router.route({1: (port, 100), 2: (good.port, 0)}, standby=2)
     status, headers, content = router.ask(body=b'{"data": [1]}')
     assert (status, headers["x-served-by-version"], content) == (200, "2", {"data": [1]})
     # Who asked for version 1 gets no other.
     status, headers, content = router.ask(x_model_version="1")
     assert (status, headers["retry-after"]) == (503, "2")
     assert "version 1" in content["error"]["message"]
-
-
-def test_a_request_is_tried_three_times_at_most(router: Running, serve: Serve) -> None:
-    servers = [serve("resets") for _ in range(5)]
-    router.route({version: (server.port, 1) for version, server in enumerate(servers)})
-    assert router.ask()[0] == 503
-    assert sum(len(server.requests) for server in servers) == 3
 
 
 def test_nothing_deployed(router: Running) -> None:
@@ -284,10 +129,10 @@ def test_nothing_deployed(router: Running) -> None:
 
 
 def test_ready_asks_every_server(router: Running, serve: Serve) -> None:
-    router.route({1: (serve().port, 100), 2: (probe.free_port(), 0)})
+    router.route({1: (serve().port, 90), 2: (probe.free_port(), 10)})
     status, _, content = router.ask("GET", "/ready")
     assert status == 503
-    assert content["backends"]["1"] == {"weight": 100, "state": "healthy"}
+    assert content["backends"]["1"] == {"weight": 90, "mirror": 0, "state": "healthy"}
     assert content["backends"]["2"]["state"] != "healthy"
     router.route({1: (serve().port, 100)})
     assert router.ask("GET", "/ready")[0] == 200
@@ -352,29 +197,3 @@ def test_no_key_file_no_router(tmp_path: Path, key: str | None) -> None:
     done = subprocess.run([*argv, "--port", "1"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ") and "key" in done.stderr
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        [],
-        {"revision": 1},
-        {"revision": "1", "backends": {}},
-        {"revision": 1, "backends": {"one": {"port": 1, "weight": 1}}},
-        {"revision": 1, "backends": {"1": {"port": 0, "weight": 1}}},
-        {"revision": 1, "backends": {"1": {"port": 80, "weight": 0.5}}},
-        {"revision": 1, "backends": {"1": {"port": 80, "weight": True}}},
-        {"revision": 1, "backends": {"1": {"port": 80, "weight": 0}}},
-    ],
-)
-def test_routes_that_are_refused(tmp_path: Path, content: object) -> None:
-    file = tmp_path / "routes.json"
-    file.write_text(json.dumps(content))
-    with pytest.raises(RoutesError, match="routes"):
-        read_routes(file)
-
-
-def test_routes_come_back_as_they_were_written(tmp_path: Path) -> None:
-    routes = Routes(7, {1: Backend(1001, 90), 12: Backend(1002, 10)})
-    write_routes(tmp_path / "routes.json", routes)
-    assert read_routes(tmp_path / "routes.json") == routes
