@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from insurance_claims import schema
 from insurance_claims.errors import ParametersError
+from insurance_claims.typed_yaml import load_typed, parse_typed
 
 PARAMETERS_FILE = Path(__file__).with_name("parameters.yml")
 
@@ -131,14 +131,7 @@ def parse_parameters(content: Any, where: str) -> Parameters:
     Raises:
         ParametersError: names every key that is unknown, missing or wrong.
     """
-    try:
-        return Parameters.model_validate(content)
-    except ValidationError as error:
-        problems = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise ParametersError("\n".join([f"{where} is not valid:", *problems])) from None
+    return parse_typed(Parameters, content, where, ParametersError)
 
 
 def load_parameters(path: Path = PARAMETERS_FILE) -> Parameters:
@@ -147,10 +140,4 @@ def load_parameters(path: Path = PARAMETERS_FILE) -> Parameters:
     Raises:
         ParametersError: it cannot be read, is not YAML, or does not fit.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParametersError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParametersError(f"{path} is not YAML: {error}") from None
-    return parse_parameters(content, str(path))
+    return load_typed(Parameters, path, ParametersError)

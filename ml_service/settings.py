@@ -44,8 +44,14 @@ class Settings(BaseSettings):
     build_id: str | None = Field(None, alias="BUILD_BUILDID")
     build_uri: str | None = Field(None, alias="BUILD_URI")
 
+    requested_for: str | None = Field(None, alias="BUILD_REQUESTEDFOR")
+    github_actor: str | None = Field(None, alias="GITHUB_ACTOR")
+    rollout_plan: Path | None = Field(None, alias="MLOPS_ROLLOUT_PLAN")
+
     environments: tuple[str, ...] = ("staging", "production")
     """Names that a model can be deployed to; a platform maps them."""
+    canary_environments: tuple[str, ...] = ("production",)
+    """Those in which a new version is tried beside the one that answers, and takes its place only if it is as good."""
 
 
 class AzureSettings(BaseSettings):

@@ -10,7 +10,21 @@ import typer
 
 import azure_pipelines_local.cli
 from insurance_claims.errors import ClaimsError
-from ml_service.cli import azure, data, demo, endpoints, models, runs, score, tools
+from ml_service.cli import (
+    azure,
+    data,
+    demo,
+    deploy,
+    endpoints,
+    ingest,
+    models,
+    monitor,
+    rollback,
+    rollout,
+    runs,
+    score,
+    tools,
+)
 from ml_service.cli.context import print_json
 
 app = typer.Typer(
@@ -28,15 +42,20 @@ app.add_typer(azure.schedules, name="schedules")
 app.add_typer(azure.batch, name="batch")
 app.command("run")(runs.run)
 app.command("publish")(runs.publish)
-app.command("deploy")(endpoints.deploy)
+app.command("deploy")(deploy.deploy)
+app.add_typer(rollout.app, name="rollout")
+app.command("rollback")(rollback.rollback)
+app.command("audit")(rollback.audit)
 app.command("smoke-test")(endpoints.smoke_test)
 app.command("endpoints")(endpoints.list_endpoints)
 app.command("score")(score.score)
-app.command("down")(endpoints.down)
+app.command("down")(deploy.down)
+app.command("monitor")(monitor.monitor)
 app.command("ui")(tools.ui)
 app.command("doctor")(tools.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(azure_pipelines_local.cli.app, name="ci")
+app.add_typer(ingest.app, name="ingest")
 
 
 def main() -> None:

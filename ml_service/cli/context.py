@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import getpass
 import importlib.util
 import json
+import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,6 +32,7 @@ JsonOption = Annotated[
 ]
 EnvironmentArgument = Annotated[str, typer.Argument(metavar="ENV", help="staging or production.")]
 
+_CONNECTION = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _alone = False
 _PLATFORMS = ("local", "azureml")
 
@@ -53,6 +57,7 @@ def open_platform(name: str | None) -> Platform:
 
         return AzureMLPlatform(chosen, azure_settings())
     _leave_azure_out()
+    _tell_the_monitor(chosen)
     from ml_service.platforms.local.platform import LocalPlatform
 
     return LocalPlatform(chosen)
@@ -69,6 +74,16 @@ def _leave_azure_out() -> None:
     if _alone and "azureml" not in sys.modules:
         sys.modules["azureml"] = None  # type: ignore[assignment]
         warnings.filterwarnings("ignore", message="Failure attempting to register")
+
+
+def _tell_the_monitor(chosen: Settings) -> None:
+    # What this command starts sends its telemetry to the monitor that runs on this machine, unless told otherwise.
+    if _CONNECTION in os.environ or not (chosen.home / "monitoring" / "connection").exists():
+        return
+    from ml_service.monitoring.connection import local_connection
+
+    if found := local_connection(chosen.home):
+        os.environ[_CONNECTION] = found
 
 
 def assignment(text: str) -> tuple[str, str]:
@@ -119,6 +134,19 @@ def deployed(where: Platform, environment: str) -> Endpoint:
     return endpoint
 
 
+def who() -> str:
+    """Who does it, for the audit log: whom the build agent works for, else this machine's user."""
+    chosen = settings()
+    if named := chosen.requested_for or chosen.github_actor:
+        return named
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        # A container may run as a number without a name.
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
+
+
 def progress(line: str) -> None:
     """Print a line of progress to stderr, where it does not mix with results."""
     print(line, file=sys.stderr, flush=True)
@@ -126,7 +154,7 @@ def progress(line: str) -> None:
 
 def print_json(content: Any) -> None:
     """Print a result as one JSON object."""
-    print(json.dumps(content, default=_plain, indent=2))
+    print(json.dumps(content, default=plain, indent=2))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -155,7 +183,8 @@ def seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.1f} s"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON types; an object as a dictionary of its fields, without secrets."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # A field that is kept out of the repr is a secret: it is kept out of the output too.
         return {

@@ -1,17 +1,16 @@
-"""``mlops deploy``, ``smoke-test``, ``endpoints`` and ``down``."""
+"""``mlops smoke-test`` and ``endpoints``."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from insurance_claims.errors import ClaimsError
 from ml_service.cli.context import (
     EnvironmentArgument,
     JsonOption,
     PlatformOption,
-    chosen_version,
     deployed,
     open_platform,
     print_json,
@@ -19,46 +18,34 @@ from ml_service.cli.context import (
     progress,
 )
 
-from ml_service.settings import settings
-
-
-def deploy(
-    environment: EnvironmentArgument,
-    model: Annotated[
-        str, typer.Option(help="Version of the model: a number, champion or latest.")
-    ] = "champion",
-    report: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Serve what this report of `mlops run` registered."),
-    ] = None,
-    platform: PlatformOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Serve a model version. It answers before the one that served until now is taken away."""
-    if report is not None:
-        from ml_service.report import registered_version
-
-        model = str(registered_version(report, settings().model_name))
-    where = open_platform(platform)
-    endpoint = where.endpoints.deploy(environment, chosen_version(where, model), progress)
-    if json:
-        print_json(endpoint)
-    else:
-        served = ", ".join(f"version {v} {share}%" for v, share in endpoint.traffic.items())
-        print(f"{environment} answers at {endpoint.url} ({served})")
+if TYPE_CHECKING:
+    from ml_service.platforms.base import Endpoint
+    from ml_service.rollout.state import Rollout
 
 
 def smoke_test(
     environment: EnvironmentArgument, platform: PlatformOption = None, json: JsonOption = False
 ) -> None:
-    """Check a deployed endpoint from outside: health, golden predictions, bad requests, key, latency."""
-    from ml_service.smoke_test import load_golden
+    """Check a deployed endpoint from outside: health, golden predictions, bad requests, key, latency.
+
+    While versions share the traffic, golden predictions are left out: either version may answer.
+    """
+    from ml_service.rollout.deployments import answering
+    from ml_service.smoke_test import GOLDEN_FILE, load_golden
     from ml_service.smoke_test import smoke_test as check
 
     where = open_platform(platform)
     endpoint = deployed(where, environment)
-    version = max(endpoint.traffic, key=lambda number: endpoint.traffic[number])
-    golden = load_golden(where.models.fetch(version) / "golden.json")
+    versions = answering(endpoint)
+    if not versions:
+        raise ClaimsError(f"no version answers in {environment}: {endpoint.reason}")
+    golden, version = None, None
+    if len(versions) == 1:
+        [version] = versions
+        golden = load_golden(where.models.fetch(version) / GOLDEN_FILE)
+    else:
+        shared = " and ".join(map(str, versions))
+        progress(f"versions {shared} share the traffic: golden predictions are not compared")
     report = check(endpoint.url, endpoint.key, golden, version, progress)
     if json:
         print_json({"environment": environment, "ok": report.ok, "report": report})
@@ -72,11 +59,21 @@ def list_endpoints(
     platform: PlatformOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What is deployed, where it answers, and whether it is healthy."""
-    endpoints = open_platform(platform).endpoints.list()
+    """What is deployed, where it answers, whether it is healthy, and which rollout is under way."""
+    from ml_service.cli.walk import summary
+    from ml_service.rollout.control import control_of
+
+    where = open_platform(platform)
+    endpoints = where.endpoints.list()
+    store = control_of(where).store
+    newest = {e.environment: store.load(e.environment) for e in endpoints}
+    rollouts = {name: rollout for name, rollout in newest.items() if rollout and rollout.active}
     if json:
-        keys = {e.environment: e.key for e in endpoints} if show_key else {}
-        print_json({"endpoints": list(endpoints), **({"keys": keys} if show_key else {})})
+        content: dict[str, object] = {"endpoints": list(endpoints)}
+        content["rollouts"] = {name: summary(rollout) for name, rollout in rollouts.items()}
+        if show_key:
+            content["keys"] = {e.environment: e.key for e in endpoints}
+        print_json(content)
     elif not endpoints:
         print("nothing is deployed: `mlops deploy staging` serves the champion")
     else:
@@ -87,26 +84,24 @@ def list_endpoints(
                 (
                     e.environment,
                     e.state + (f": {e.reason}" if e.reason else ""),
-                    ", ".join(f"{share}% version {v}" for v, share in e.traffic.items()),
+                    _traffic(e, rollouts.get(e.environment)),
                     e.url,
                     *([e.key] if show_key else []),
                 )
                 for e in endpoints
             ],
         )
+        for rollout in rollouts.values():
+            print(f"{rollout.describe()}; `mlops rollout status {rollout.environment}` says more")
 
 
-def down(
-    environment: Annotated[
-        str | None, typer.Argument(metavar="[ENV]", help="Default: every environment.")
-    ] = None,
-    platform: PlatformOption = None,
-) -> None:
-    """Stop an endpoint and free what it used."""
-    endpoints = open_platform(platform).endpoints
-    names = [environment] if environment else [e.environment for e in endpoints.list()]
-    if not names:
-        print("nothing is deployed")
-    for name in names:
-        endpoints.remove(name, progress)
-        print(f"{name} is down")
+def _traffic(endpoint: Endpoint, rollout: Rollout | None) -> str:
+    canary = rollout.canary if rollout else None
+    parts = [
+        f"{share}% version {version}{' (canary)' if version == canary else ''}"
+        for version, share in endpoint.traffic.items()
+        if share
+    ]
+    if rollout and rollout.plan.shadow and rollout.observing_since is not None:
+        parts.append(f"copies of {rollout.current.share}% to version {canary}")
+    return ", ".join(parts)

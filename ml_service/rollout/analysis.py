@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from insurance_claims.monitoring.observations import Observations
 from ml_service.rollout.comparison import (
     Estimate,
     calibration_difference,
@@ -24,7 +25,6 @@ from ml_service.rollout.comparison import (
     score_psi,
 )
 from ml_service.rollout.plan import QUANTILES, Plan, Stage
-from ml_service.rollout.window import Observations
 
 ALL_FAILED = 10
 """So many requests, all failed, while production answered some: the canary is dead."""
@@ -74,12 +74,23 @@ class Finding:
 
     def describe(self) -> str:
         """One line for a person."""
-        limit = f"limit {'+-' if self.either_way else ''}{self._text(self.limit)}"
         if self.estimate.value is None:
-            return f"{self.metric}: not known yet ({limit})"
-        low = "any" if self.estimate.low is None else self._text(self.estimate.low)
-        high = "any" if self.estimate.high is None else self._text(self.estimate.high)
-        return f"{self.metric}: {self._text(self.estimate.value)} ({low} to {high}; {limit})"
+            return f"{self.metric}: not known yet (limit {self.described_limit()})"
+        return f"{self.metric}: {self.described_estimate('; limit ' + self.described_limit())}"
+
+    def described_estimate(self, more: str = "") -> str:
+        """The value and its interval, and what else is to stand in the brackets."""
+        if self.estimate.value is None:
+            return "not known yet"
+        low, high = (
+            "any" if end is None else self._text(end)
+            for end in (self.estimate.low, self.estimate.high)
+        )
+        return f"{self._text(self.estimate.value)} ({low} to {high}{more})"
+
+    def described_limit(self) -> str:
+        """The limit, with its sign where it bounds either way."""
+        return f"{'+-' if self.either_way else ''}{self._text(self.limit)}"
 
     def _text(self, value: float) -> str:
         if self.metric.startswith("latency"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from ml_service.platforms.base import Routing
 from ml_service.rollout.errors import RolloutError
-from ml_service.rollout.moves import WATCHED, event_key, noted, pass_stage, roll_back
-from ml_service.rollout.state import Outcome, Phase, Promote, Record, Rollout, Route, Routing
+from ml_service.rollout.moves import WATCHED, ending, event_key, noted, pass_stage, roll_back
+from ml_service.rollout.state import Outcome, Phase, Promote, Record, Rollout, Route
 
 
 def advance(rollout: Rollout, who: str, why: str, now: datetime) -> Rollout:
@@ -75,6 +76,20 @@ def overtake(rollout: Rollout, to: int, who: str, why: str, now: datetime) -> Ro
         retained_until=None,
     )
     return noted(moved, who, reason, now)
+
+
+def close(rollout: Rollout, who: str, why: str, now: datetime) -> Rollout:
+    """End an active rollout whose endpoint is taken away: there is no traffic to give back."""
+    closed = replace(
+        rollout,
+        phase=Phase.ROLLING_BACK,
+        todo=ending(rollout, why, Outcome.ABORTED, who),
+        outcome=Outcome.ABORTED,
+        reason=why,
+        retained=None,
+        retained_until=None,
+    )
+    return noted(closed, who, why, now)
 
 
 def _refuse_unless(rollout: Rollout, phases: tuple[Phase, ...], what: str) -> None:

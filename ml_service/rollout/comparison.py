@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ml_service.rollout.sequences import mean_margin, quantile_bounds, share_bounds
-from ml_service.rollout.window import (
+from insurance_claims.monitoring.observations import (
     LATENCY_EDGES,
     SCORE_EDGES,
     Counts,
@@ -20,6 +19,7 @@ from ml_service.rollout.window import (
     Moments,
     Observations,
 )
+from ml_service.rollout.sequences import mean_margin, quantile_bounds, share_bounds
 
 LEAST_FOR_A_MEAN = 500
 """Values of each version before the central limit theorem is relied on."""

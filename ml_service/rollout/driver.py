@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from insurance_claims.errors import ClaimsError
+from ml_service.platforms.base import PlatformError
 from ml_service.rollout import transitions
 from ml_service.rollout.audit import AuditRecord
 from ml_service.rollout.errors import RolloutError
@@ -17,6 +18,7 @@ from ml_service.rollout.state import (
     ActionLog,
     Promote,
     Record,
+    Restore,
     Retire,
     Rollout,
     Route,
@@ -24,6 +26,10 @@ from ml_service.rollout.state import (
 )
 
 Change = Callable[[Rollout, datetime], Rollout]
+
+_BEGIN = "`mlops deploy` begins one where another version answers"
+_FAILED_LOOKS = 10
+"""So many looks in a row may fail before watching ends: a network may be away for minutes."""
 
 
 def begin(environment: str, canary: int, plan: Plan, who: str, control: Control) -> Rollout:
@@ -36,7 +42,7 @@ def begin(environment: str, canary: int, plan: Plan, who: str, control: Control)
         before = control.store.load(environment)
         if before is not None and before.active:
             raise RolloutError(
-                f"a rollout is active already: {before.describe()}; abort it, or wait until it ends"
+                f"a rollout is active already: {before.describe()}; {what_to_do(environment)}"
             )
         rollout = transitions.begin(
             environment,
@@ -60,9 +66,7 @@ def command(environment: str, change: Change, control: Control) -> Rollout:
     with control.store.lock(environment):
         rollout = control.store.load(environment)
         if rollout is None:
-            raise RolloutError(
-                f"{environment} has had no rollout: begin one by deploying a version"
-            )
+            raise RolloutError(f"{environment} has had no rollout: {_BEGIN}")
         changed = change(rollout, control.clock())
         control.store.save(changed)
         return perform(changed, control)
@@ -75,6 +79,8 @@ def step(rollout: Rollout, observed: Observed, control: Control) -> Rollout:
     """
     now = control.clock()
     decided = transitions.expired(transitions.decide(rollout, observed, now), now)
+    if rollout.active:
+        decided = replace(decided, looked=now, problem=observed.problem)
     if decided is not rollout:
         control.store.save(decided)
     return perform(decided, control)
@@ -89,9 +95,7 @@ def look(environment: str, control: Control, read: ReadWindow) -> Rollout:
     with control.store.lock(environment):
         rollout = control.store.load(environment)
         if rollout is None:
-            raise RolloutError(
-                f"{environment} has had no rollout: begin one by deploying a version"
-            )
+            raise RolloutError(f"{environment} has had no rollout: {_BEGIN}")
         observed = observe(rollout, control, read) if rollout.active else Observed()
         return step(rollout, observed, control)
 
@@ -113,13 +117,34 @@ def run(
         read: gives what was observed.
         sleep: takes seconds.
         log: takes a line for a person at every look.
+
+    Raises:
+        ClaimsError: there is no rollout, or its state can be read or written no more.
     """
+    rollout = look(environment, control, read)
+    failed = 0
     while True:
-        rollout = look(environment, control, read)
-        log(rollout.describe())
+        if failed == 0:
+            log(rollout.describe())
         if not rollout.active:
             return rollout
         sleep(rollout.plan.look_every_seconds)
+        try:
+            rollout = look(environment, control, read)
+            failed = 0
+        except PlatformError as error:
+            failed += 1
+            if failed == _FAILED_LOOKS:
+                raise
+            log(f"{environment}: this look failed: {error}")
+
+
+def what_to_do(environment: str) -> str:
+    """About an active rollout, for messages."""
+    return (
+        f"`mlops rollout status {environment}` shows it, `mlops rollout run {environment}` goes on with it, "
+        f"`mlops rollout abort {environment} --reason TEXT` ends it"
+    )
 
 
 def observe(rollout: Rollout, control: Control, read: ReadWindow) -> Observed:
@@ -164,6 +189,10 @@ def _act(rollout: Rollout, action: Action, control: Control) -> None:
             endpoints.set_routing(environment, routing)
         case Promote(version=version, reason=reason):
             promote(version, reason, control)
+        case Restore(version=version, tried=tried, reason=reason):
+            champion = control.models.champion()
+            if champion is not None and champion.version == tried:
+                control.models.promote(version, reason)
         case Retire(version=version):
             # Somebody may have given it traffic again.
             if not endpoints.traffic(environment).get(version):
@@ -214,6 +243,7 @@ def _production(environment: str, control: Control) -> int:
     if len(answering) != 1:
         found = ", ".join(map(str, answering)) or "none"
         raise RolloutError(
-            f"a rollout begins where exactly one version answers; in {environment}: {found}. Deploy or roll back first"
+            f"a rollout begins where exactly one version answers; in {environment}: {found}. "
+            "Deploy one with --at-once, or roll back, first"
         )
     return answering[0]

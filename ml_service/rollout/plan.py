@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from insurance_claims.typed_yaml import load_typed, parse_typed
 from ml_service.rollout.errors import RolloutError
 
 PLAN_FILE = Path(__file__).with_name("rollout.yml")
+_MEANT = "a rollout plan"
 
 Quantile = Literal["p50", "p95", "p99"]
 QUANTILES: dict[Quantile, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -129,14 +130,7 @@ def parse_plan(content: Any, where: str) -> Plan:
     Raises:
         RolloutError: names every key that is unknown, missing or wrong.
     """
-    try:
-        return Plan.model_validate(content)
-    except ValidationError as error:
-        problems = [
-            f"  {'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise RolloutError("\n".join([f"{where} is not a rollout plan:", *problems])) from None
+    return parse_typed(Plan, content, where, RolloutError, _MEANT)
 
 
 def load_plan(path: Path = PLAN_FILE) -> Plan:
@@ -145,10 +139,4 @@ def load_plan(path: Path = PLAN_FILE) -> Plan:
     Raises:
         RolloutError: it cannot be read, is not YAML, or does not fit.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RolloutError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RolloutError(f"{path} is not YAML: {error}") from None
-    return parse_plan(content, str(path))
+    return load_typed(Plan, path, RolloutError, _MEANT)

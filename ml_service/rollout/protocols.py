@@ -1,4 +1,4 @@
-"""What a rollout needs of the world: small protocols that a platform, a clock and a folder satisfy.
+"""What a rollout needs of the world: small protocols that a platform and a clock satisfy.
 
 Every call that changes something may be made twice with the same arguments: the second changes nothing more.
 """
@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 
+from insurance_claims.monitoring.observations import Window
 from insurance_claims.registry import ModelVersion
+from ml_service.platforms.base import Health, Routing
 from ml_service.rollout.audit import AuditLog
-from ml_service.rollout.state import Rollout, Routing
-from ml_service.rollout.window import Window
-
-Health = Literal["healthy", "starting", "unhealthy"]
-"""``starting`` does not answer yet, ``unhealthy`` should but does not."""
+from ml_service.rollout.state import Rollout
 
 Clock = Callable[[], datetime]
 """This moment, UTC, with its time zone."""
@@ -28,38 +26,27 @@ ReadWindow = Callable[[str, datetime], Window]
 
 
 class Endpoints(Protocol):
-    """Where versions answer requests."""
+    """Where versions answer requests: the part of ``platforms.base.Endpoints`` that rollouts use."""
 
-    def start_version(self, environment: str, version: int) -> None:
-        """Serve a version beside the others, without traffic. Returns before it answers."""
+    def start_version(self, environment: str, version: int) -> None: ...
 
-    def traffic(self, environment: str) -> Mapping[int, int]:
-        """Version to percent of requests that it answers now; empty where nothing is deployed."""
+    def stop_version(self, environment: str, version: int) -> None: ...
 
-    def health(self, environment: str, version: int) -> tuple[Health, str | None]:
-        """How one version is now, and why it is not healthy.
+    def traffic(self, environment: str) -> Mapping[int, int]: ...
 
-        ``starting`` only until its processes answer for the first time or after they died, not while routing changes.
-        """
+    def health(self, environment: str, version: int) -> tuple[Health, str | None]: ...
 
-    def set_routing(self, environment: str, routing: Routing) -> None:
-        """Split, copy and pin requests between served versions without dropping one."""
-
-    def stop_version(self, environment: str, version: int) -> None:
-        """Stop serving a version that has no traffic. Nothing happens where it is not served."""
+    def set_routing(self, environment: str, routing: Routing) -> None: ...
 
 
 class Models(Protocol):
-    """The part of the registry that rollouts use."""
+    """The registry: the part of ``platforms.base.Models`` that rollouts use."""
 
-    def list(self) -> Sequence[ModelVersion]:
-        """All versions, newest first."""
+    def list(self) -> Sequence[ModelVersion]: ...
 
-    def champion(self) -> ModelVersion | None:
-        """The champion, if there is one."""
+    def champion(self) -> ModelVersion | None: ...
 
-    def promote(self, version: int, reason: str) -> ModelVersion:
-        """Make a version the champion."""
+    def promote(self, version: int, reason: str) -> ModelVersion: ...
 
 
 class Store(Protocol):

@@ -8,12 +8,13 @@ from datetime import timedelta
 
 from insurance_claims.errors import ClaimsError
 from insurance_claims.registry import CHAMPION_SINCE
+from ml_service.platforms.base import Routing
 from ml_service.rollout import driver
 from ml_service.rollout.audit import AuditRecord
 from ml_service.rollout.commands import overtake
 from ml_service.rollout.errors import RolloutError
 from ml_service.rollout.protocols import Control
-from ml_service.rollout.state import Outcome, Rollout, Routing
+from ml_service.rollout.state import Outcome, Rollout
 
 _POLL_SECONDS = 1.0
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaln, expit, logit, xlog1py, xlogy
 
-from ml_service.rollout.window import Counts, Floats
+from insurance_claims.monitoring.observations import Counts, Floats
 
 _STEPS = 12
 

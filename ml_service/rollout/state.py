@@ -6,18 +6,18 @@ it once it is done. So a rollout that was killed at any moment goes on where it 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+from insurance_claims.monitoring.observations import Observations, Window
+from ml_service.platforms.base import Routing
 from ml_service.rollout.analysis import Analysis
 from ml_service.rollout.errors import RolloutError
 from ml_service.rollout.plan import Plan, Stage
-from ml_service.rollout.window import Observations, Window
 
 
 class Phase(StrEnum):
@@ -43,27 +43,6 @@ class Outcome(StrEnum):
     """A healthy shadow: nothing was promoted."""
     ROLLED_BACK = "rolled back"
     ABORTED = "aborted"
-
-
-@dataclass(frozen=True, slots=True)
-class Routing:
-    """Which version answers which requests.
-
-    Attributes:
-        traffic: version to percent of requests that it answers; sums to 100.
-        mirror: version to percent of requests that are copied to it; its answers reach nobody.
-        sticky_header: requests with the same value of this header are answered by the same version.
-    """
-
-    traffic: Mapping[int, int]
-    mirror: Mapping[int, int] = field(default_factory=dict)
-    sticky_header: str | None = None
-
-    def describe(self) -> str:
-        """For a person to read."""
-        parts = [f"version {version} {share}%" for version, share in self.traffic.items()]
-        parts += [f"version {version} copies of {share}%" for version, share in self.mirror.items()]
-        return ", ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +83,20 @@ class Promote:
 
 
 @dataclass(frozen=True, slots=True)
+class Restore:
+    """Make a version the champion again where another one, which was tried and did not stay, has the title."""
+
+    version: int
+    tried: int
+    reason: str
+    kind: Literal["restore"] = "restore"
+
+    def describe(self) -> str:
+        """For a person to read."""
+        return f"take the champion's title from version {self.tried}"
+
+
+@dataclass(frozen=True, slots=True)
 class Retire:
     """Stop serving a version that has no traffic."""
 
@@ -132,7 +125,7 @@ class Record:
         return f"record: {self.what}"
 
 
-Action = Start | Route | Promote | Retire | Record
+Action = Start | Route | Promote | Restore | Retire | Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +174,8 @@ class Rollout:
         stage: index of the plan's stage; 0 before the first.
         observing_since: from when on the stage's traffic was split as planned.
         deadline: when the phase ends for want of evidence.
+        looked: when somebody looked last.
+        problem: what that look could not see, and why.
         paused_since: while paused.
         window: last window that was looked at.
         reference: production's observations in the stage before, for the stage in which it has no traffic.
@@ -205,6 +200,8 @@ class Rollout:
     stage: int
     observing_since: datetime | None = None
     deadline: datetime | None = None
+    looked: datetime | None = None
+    problem: str | None = None
     paused_since: datetime | None = None
     window: Window | None = None
     reference: Observations | None = None
@@ -232,14 +229,18 @@ class Rollout:
         name = f"{self.environment}: version {self.production} to {self.canary}"
         if self.phase is Phase.DONE:
             return f"{name}: {self.outcome} ({self.reason})"
+        where = str(self.phase)
         if self.phase in (Phase.STAGE, Phase.PAUSED):
-            where = (
-                f"{self.phase} {self.stage + 1} of {len(self.plan.stages)} ({self.current.share}%)"
-            )
-            found = self.analysis
-            seen = f", {found.verdict} after {found.canary_requests:,} requests" if found else ""
-            return f"{name}: {where}{seen}"
-        return f"{name}: {self.phase}"
+            where += f" {self.stage + 1} of {len(self.plan.stages)} ({self.current.share}%)"
+            if found := self.analysis:
+                where += f", {found.verdict} after {found.canary_requests:,} requests"
+        return f"{name}: {where}{f': {self.trouble}' if self.trouble else ''}"
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the next action or the last look did not succeed."""
+        failed = self.actions[-1].error if self.todo and self.actions else None
+        return f"{failed}; tried again at the next look" if failed else self.problem
 
 
 _ADAPTER = TypeAdapter(Rollout)

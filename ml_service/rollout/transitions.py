@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from insurance_claims.monitoring.observations import Window
 from ml_service.rollout.analysis import Analysis, Verdict, compare
 from ml_service.rollout.errors import RolloutError
 from ml_service.rollout.moves import ITSELF, WATCHED, enter, noted, pass_stage, roll_back
 from ml_service.rollout.plan import Plan
 from ml_service.rollout.protocols import Observed
 from ml_service.rollout.state import Phase, Record, Retire, Rollout, Start
-from ml_service.rollout.window import Window
 
 
 def begin(
@@ -151,6 +151,8 @@ def _decide_stage(rollout: Rollout, observed: Observed, now: datetime) -> Rollou
 
 
 def _too_late(rollout: Rollout, analysis: Analysis | None, observed: Observed) -> str:
+    if rollout.todo and rollout.actions:
+        return f"its traffic cannot be set: {rollout.actions[-1].error}"
     minutes = rollout.current.most_minutes
     missing = analysis.reasons if analysis else (_said(observed),)
     return f"{Verdict.NOT_ENOUGH_EVIDENCE} after {minutes:g} minutes: {'; '.join(missing)}"

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
+from insurance_claims.monitoring.observations import Observations, Window
 from insurance_claims.registry import CHAMPION_REASON, CHAMPION_SINCE, ModelVersion
-from ml_service.platforms.base import PlatformError
+from ml_service.platforms.base import Health, PlatformError, Routing
+from ml_service.platforms.local.documents import LocalDocuments
 from ml_service.rollout import driver
 from ml_service.rollout.analysis import Verdict
 from ml_service.rollout.audit import AuditLog
 from ml_service.rollout.plan import Plan, load_plan
-from ml_service.rollout.protocols import Control, Health, Store
-from ml_service.rollout.state import Rollout, Routing
-from ml_service.rollout.store import FileStore
-from ml_service.rollout.window import Observations, Window
+from ml_service.rollout.protocols import Control, Store
+from ml_service.rollout.state import Rollout
+from ml_service.rollout.store import RolloutStore
 
 BEGIN = datetime(2026, 1, 5, 8, tzinfo=UTC)
 ENVIRONMENT = "production"
@@ -84,7 +85,7 @@ class World:
         seed: int = 0,
     ) -> None:
         self.now = BEGIN
-        self.routing = Routing({OLD: 100})
+        self.routing: Routing | None = Routing({OLD: 100})
         self.started = {OLD: BEGIN - timedelta(days=30)}
         self.stopped: list[int] = []
         self.since = {OLD: (BEGIN - timedelta(days=30)).isoformat()}
@@ -104,7 +105,8 @@ class World:
         """Let time pass, and requests with it."""
         self.now += timedelta(seconds=seconds)
         expected = self.requests_per_minute * seconds / 60
-        shares = Counter(dict(self.routing.traffic)) + Counter(dict(self.routing.mirror))
+        routing = self.routing
+        shares = {**routing.traffic, **routing.mirror} if routing else {}
         made = {
             version: self._answers(version, self._random.poisson(expected * share / 100))
             for version, share in shares.items()
@@ -143,7 +145,7 @@ class World:
         return "healthy", None
 
     def traffic(self, environment: str) -> Mapping[int, int]:
-        return self.routing.traffic
+        return self.routing.traffic if self.routing else {}
 
     def set_routing(self, environment: str, routing: Routing) -> None:
         self._fail("route")
@@ -154,7 +156,7 @@ class World:
 
     def stop_version(self, environment: str, version: int) -> None:
         self._fail("stop")
-        assert version not in self.routing.traffic
+        assert version not in self.traffic(environment)
         if self.started.pop(version, None) is not None:
             self.stopped.append(version)
 
@@ -215,8 +217,13 @@ class MemoryStore:
 
 def control_of(world: World, folder: Path, store: Store | None = None) -> Control:
     """What a rollout in a world acts through."""
-    kept = store or FileStore(folder / "rollouts")
-    return Control(world, world, kept, AuditLog(folder / "audit.jsonl"), world.clock)
+    documents = LocalDocuments(folder)
+    return Control(world, world, store or RolloutStore(documents), AuditLog(documents), world.clock)
+
+
+def audit_of(folder: Path) -> AuditLog:
+    """The log that ``control_of`` writes."""
+    return AuditLog(LocalDocuments(folder))
 
 
 def simulate(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from insurance_claims.monitoring.observations import Observations
 from ml_service.rollout.analysis import ALL_FAILED, Analysis, Finding, Verdict, compare
 from ml_service.rollout.comparison import UNKNOWN, Estimate
 from ml_service.rollout.plan import Plan, load_plan
-from ml_service.rollout.window import Observations
 from tests.ml_service.rollout.simulation import GOOD, Behavior
 
 PLAN = load_plan()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ml_service.rollout.audit import AuditLog, AuditRecord
-from ml_service.rollout.errors import RolloutError
+from ml_service.platforms.base import PlatformError
+from ml_service.platforms.local.documents import LocalDocuments
+from ml_service.rollout.audit import AUDIT_LOG, AuditLog, AuditRecord
 
 RECORD = AuditRecord(
     key="a",
@@ -25,11 +27,15 @@ RECORD = AuditRecord(
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "state" / "audit.jsonl"
+    return tmp_path / "state" / AUDIT_LOG
 
 
-def test_records_come_back_in_order(path: Path) -> None:
-    log = AuditLog(path)
+@pytest.fixture
+def log(path: Path) -> AuditLog:
+    return AuditLog(LocalDocuments(path.parent))
+
+
+def test_records_come_back_in_order(log: AuditLog, path: Path) -> None:
     assert log.read().records == ()
     records = [replace(RECORD, key=key) for key in "abc"]
     assert all(log.append(record) for record in records)
@@ -38,15 +44,13 @@ def test_records_come_back_in_order(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) == 3
 
 
-def test_the_same_event_is_written_once(path: Path) -> None:
-    log = AuditLog(path)
+def test_the_same_event_is_written_once(log: AuditLog) -> None:
     assert log.append(RECORD)
     assert not log.append(replace(RECORD, why="again"))
     assert log.read().records == (RECORD,)
 
 
-def test_what_is_there_is_never_changed(path: Path) -> None:
-    log = AuditLog(path)
+def test_what_is_there_is_never_changed(log: AuditLog, path: Path) -> None:
     log.append(RECORD)
     before = path.read_bytes()
     log.append(replace(RECORD, key="b"))
@@ -54,8 +58,9 @@ def test_what_is_there_is_never_changed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 20, -2, -1])
-def test_a_torn_last_line_is_reported_and_swallows_nothing(path: Path, kept: int) -> None:
-    log = AuditLog(path)
+def test_a_torn_last_line_is_reported_and_swallows_nothing(
+    log: AuditLog, path: Path, kept: int
+) -> None:
     log.append(RECORD)
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:kept])
@@ -69,7 +74,16 @@ def test_a_torn_last_line_is_reported_and_swallows_nothing(path: Path, kept: int
     assert log.read().torn_lines == trail.torn_lines
 
 
+def test_of_two_that_write_the_same_event_at_the_same_moment_one_does(path: Path) -> None:
+    def write(_: int) -> bool:
+        return AuditLog(LocalDocuments(path.parent)).append(RECORD)
+
+    with ThreadPoolExecutor(4) as people:
+        written = list(people.map(write, range(4)))
+    assert sorted(written) == [False, False, False, True]
+
+
 def test_a_place_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RolloutError, match="audit log .* cannot be written"):
-        AuditLog(tmp_path / "file" / "audit.jsonl").append(RECORD)
+    with pytest.raises(PlatformError, match="cannot be written: .*; free space"):
+        AuditLog(LocalDocuments(tmp_path / "file")).append(RECORD)

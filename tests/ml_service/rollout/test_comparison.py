@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from insurance_claims.monitoring.observations import LATENCY_EDGES, Histogram, Observations
 from ml_service.rollout.comparison import (
     UNKNOWN,
     Estimate,
@@ -18,7 +19,6 @@ from ml_service.rollout.comparison import (
     score_mean,
     score_psi,
 )
-from ml_service.rollout.window import LATENCY_EDGES, Histogram, Observations
 from tests.ml_service.rollout.simulation import GOOD, Behavior
 
 ERROR = 0.001

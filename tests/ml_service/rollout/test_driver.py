@@ -12,14 +12,15 @@ from typing import Any, cast
 import pytest
 
 from insurance_claims.errors import ClaimsError
+from insurance_claims.monitoring.observations import Window
+from ml_service.platforms.base import PlatformError, Routing
 from ml_service.rollout import commands, driver
 from ml_service.rollout.analysis import Verdict
 from ml_service.rollout.audit import AuditLog
 from ml_service.rollout.errors import RolloutError
 from ml_service.rollout.plan import Plan
 from ml_service.rollout.protocols import Control, Observed
-from ml_service.rollout.state import Outcome, Phase, Rollout, Routing, from_json, to_json
-from ml_service.rollout.window import Window
+from ml_service.rollout.state import Outcome, Phase, Rollout, from_json, to_json
 from tests.ml_service.rollout.simulation import (
     BEGIN,
     ENVIRONMENT,
@@ -30,6 +31,7 @@ from tests.ml_service.rollout.simulation import (
     Behavior,
     MemoryStore,
     World,
+    audit_of,
     control_of,
     simulate,
 )
@@ -105,7 +107,7 @@ def test_a_bad_canary_is_taken_back(
     # Kept for inspection, and the champion is who it was.
     assert rollout.retained == NEW and NEW in world.started
     assert world.champion() is not None and OLD in world.since and NEW not in world.since
-    [*_, last] = AuditLog(tmp_path / "audit.jsonl").read().records
+    [*_, last] = audit_of(tmp_path).read().records
     assert (last.what, last.before, last.after) == ("rolled back", NEW, OLD)
     assert last.why == rollout.reason
 
@@ -127,7 +129,7 @@ def test_a_good_canary_is_promoted(tmp_path: Path, canary: Behavior) -> None:
         (Phase.PROMOTING, 2),
         (Phase.DONE, 2),
     ]
-    whats = [record.what for record in AuditLog(tmp_path / "audit.jsonl").read().records]
+    whats = [record.what for record in audit_of(tmp_path).read().records]
     assert whats == ["rollout begun", "promoted"]
 
 
@@ -254,7 +256,7 @@ def test_a_rollout_needs_one_version_that_answers_and_another_one(tmp_path: Path
     control = control_of(world, tmp_path)
     with pytest.raises(RolloutError, match="version 1 is in production already"):
         driver.begin(ENVIRONMENT, OLD, QUICK, "someone", control)
-    world.routing = Routing({})
+    world.routing = None
     with pytest.raises(RolloutError, match="exactly one version answers; in production: none"):
         driver.begin(ENVIRONMENT, NEW, QUICK, "someone", control)
     world.routing = Routing({1: 50, 3: 50})
@@ -271,8 +273,12 @@ def test_a_shadow_answers_nobody_and_is_not_promoted(tmp_path: Path) -> None:
     for stage in range(3):
         until(world, control, in_stage(stage))
         routings.append(world.routing)
-    assert [dict(routing.mirror) for routing in routings] == [{NEW: 10}, {NEW: 50}, {NEW: 100}]
-    assert all(dict(routing.traffic) == {OLD: 100} for routing in routings)
+    assert [dict(routing.mirror) for routing in routings if routing] == [
+        {NEW: 10},
+        {NEW: 50},
+        {NEW: 100},
+    ]
+    assert all(routing and dict(routing.traffic) == {OLD: 100} for routing in routings)
     rollout = to_the_end(world, control)
     assert rollout.outcome is Outcome.COMPARED
     # Production answers all along, so scores are compared to the last stage.
@@ -300,7 +306,7 @@ def test_latency_under_all_traffic_is_compared_with_the_stage_before(tmp_path: P
     world = world_of()
     control = begun(world, tmp_path)
     until(world, control, in_stage(2))
-    assert dict(world.routing.traffic) == {NEW: 100}
+    assert dict(world.traffic(ENVIRONMENT)) == {NEW: 100}
     world._behaviors = {OLD: GOOD, NEW: Behavior(slowness=3)}
     rollout = to_the_end(world, control)
     assert rollout.outcome is Outcome.ROLLED_BACK
@@ -308,7 +314,7 @@ def test_latency_under_all_traffic_is_compared_with_the_stage_before(tmp_path: P
     assert dict(world.traffic(ENVIRONMENT)) == {OLD: 100}
 
 
-def act(control: Control, what: Callable[..., Rollout], who: str = "Ada") -> Rollout:
+def act(control: Control, what: Callable[..., Rollout], who: str = "someone") -> Rollout:
     return driver.command(
         ENVIRONMENT, lambda rollout, now: what(rollout, who, "because", now), control
     )
@@ -323,11 +329,11 @@ def test_a_person_advances(tmp_path: Path) -> None:
     rollout = act(control, commands.advance)
     assert rollout.stage == 1
     assert rollout.window is None and rollout.analysis is None
-    assert dict(world.routing.traffic) == {OLD: 50, NEW: 50}
+    assert dict(world.traffic(ENVIRONMENT)) == {OLD: 50, NEW: 50}
     act(control, commands.advance)
     rollout = act(control, commands.advance)
     assert rollout.outcome is Outcome.PROMOTED and not rollout.active
-    assert rollout.history[-2].who == "Ada"
+    assert rollout.history[-2].who == "someone"
     assert "advanced by hand: because" in world.reasons[NEW]
 
 
@@ -338,7 +344,7 @@ def test_a_person_aborts(tmp_path: Path) -> None:
     rollout = act(control, commands.abort)
     assert rollout.outcome is Outcome.ABORTED and not rollout.active
     assert dict(world.traffic(ENVIRONMENT)) == {OLD: 100}
-    assert control.audit.read().records[-1].who == "Ada"
+    assert control.audit.read().records[-1].who == "someone"
 
 
 def test_a_canary_that_is_starting_can_be_aborted(tmp_path: Path) -> None:
@@ -356,7 +362,7 @@ def test_a_paused_stage_holds_still(tmp_path: Path) -> None:
         world.sleep(600)
         rollout = driver.look(ENVIRONMENT, control, world.read)
         assert rollout.phase is Phase.PAUSED
-    assert dict(world.routing.traffic) == {OLD: 90, NEW: 10}
+    assert dict(world.traffic(ENVIRONMENT)) == {OLD: 90, NEW: 10}
     rollout = act(control, commands.resume)
     assert deadline is not None and rollout.deadline == deadline + timedelta(seconds=3000)
     assert to_the_end(world, control).outcome is Outcome.PROMOTED
@@ -405,6 +411,113 @@ def test_a_command_takes_a_rollout(tmp_path: Path) -> None:
         act(control_of(world_of(), tmp_path), commands.abort)
 
 
+def test_a_title_that_registration_gave_goes_back_from_a_bad_canary(tmp_path: Path) -> None:
+    world = world_of(Behavior(slowness=3))
+    world.promote(NEW, "passed the gate")
+    rollout = to_the_end(world, begun(world, tmp_path))
+    assert rollout.outcome is Outcome.ROLLED_BACK
+    champion = world.champion()
+    assert champion is not None and champion.version == OLD
+    assert rollout.id in world.reasons[OLD] and "latency p50 ratio" in world.reasons[OLD]
+
+
+def test_an_abort_gives_the_title_back_once(tmp_path: Path) -> None:
+    world = world_of()
+    world.promote(NEW, "passed the gate")
+    control = begun(world, tmp_path)
+    world.faults = {"promote": 1}
+    rollout = act(control, commands.abort)
+    assert rollout.active and "promote: the platform does not answer" in rollout.describe()
+    assert to_the_end(world, control).outcome is Outcome.ABORTED
+    champion = world.champion()
+    assert champion is not None and champion.version == OLD
+    assert world.asked["promote"] == 3
+
+
+@pytest.mark.parametrize("canary", [NEW, 3])
+def test_a_title_that_another_version_has_stays_there(tmp_path: Path, canary: int) -> None:
+    world = world_of(Behavior(slowness=3))
+    world.promote(5 - canary, "passed the gate")
+    control = control_of(world, tmp_path)
+    driver.begin(ENVIRONMENT, canary, QUICK, "someone", control)
+    act(control, commands.abort)
+    champion = world.champion()
+    assert champion is not None and champion.version == 5 - canary
+
+
+def test_a_shadow_leaves_the_title_where_it_is(tmp_path: Path) -> None:
+    world = world_of(Behavior(slowness=3))
+    world.promote(NEW, "passed the gate")
+    control = begun(world, tmp_path, QUICK.model_copy(update={"shadow": True}))
+    assert to_the_end(world, control).outcome is Outcome.ROLLED_BACK
+    champion = world.champion()
+    assert champion is not None and champion.version == NEW
+
+
+def test_a_rollout_whose_endpoint_is_taken_away_is_closed(tmp_path: Path) -> None:
+    world = world_of()
+    world.promote(NEW, "passed the gate")
+    control = begun(world, tmp_path)
+    until(world, control, in_stage(0))
+    asked = world.asked["route"]
+    rollout = act(control, commands.close)
+    assert (rollout.phase, rollout.outcome, rollout.retained) == (
+        *(Phase.DONE, Outcome.ABORTED),
+        None,
+    )
+    assert world.asked["route"] == asked
+    champion = world.champion()
+    assert champion is not None and champion.version == OLD
+    assert control.audit.read().records[-1].what == "aborted"
+
+
+def test_the_state_says_when_somebody_looked_and_what_was_not_seen(tmp_path: Path) -> None:
+    world = world_of(Behavior(answers_after=2))
+    control = begun(world, tmp_path)
+    world.sleep(60)
+    rollout = driver.look(ENVIRONMENT, control, world.read)
+    assert (rollout.looked, rollout.problem) == (world.now, "no answer yet")
+    assert rollout.describe() == "production: version 1 to 2: pending: no answer yet"
+    assert control.store.load(ENVIRONMENT) == rollout
+    until(world, control, in_stage(0))
+    world.sleep(60)
+    assert driver.look(ENVIRONMENT, control, world.read).problem is None
+
+
+class Forgetful(MemoryStore):
+    """Cannot be read for some looks."""
+
+    def __init__(self, fails: range) -> None:
+        super().__init__()
+        self._fails, self._loads = fails, 0
+
+    def load(self, environment: str) -> Rollout | None:
+        self._loads += 1
+        if self._loads in self._fails:
+            raise PlatformError("the network is away")
+        return super().load(environment)
+
+
+@pytest.mark.parametrize(("fails", "ends"), [(range(5, 14), True), (range(5, 15), False)])
+def test_watching_outlasts_a_network_that_is_away_for_some_looks(
+    tmp_path: Path, fails: range, ends: bool
+) -> None:
+    world = world_of()
+    control = control_of(world, tmp_path, Forgetful(fails))
+    driver.begin(ENVIRONMENT, NEW, QUICK, "someone", control)
+    lines: list[str] = []
+
+    def watch() -> Rollout:
+        return driver.run(ENVIRONMENT, control, world.read, world.sleep, lines.append)
+
+    if ends:
+        assert watch().outcome is Outcome.PROMOTED
+        assert lines.count("production: this look failed: the network is away") == len(fails)
+    else:
+        with pytest.raises(PlatformError, match="the network is away"):
+            watch()
+
+
 def test_what_is_being_done_is_written_before_it_is_done(tmp_path: Path) -> None:
     world = world_of()
     control = control_of(world, tmp_path)
@@ -442,6 +555,16 @@ def test_a_canary_that_cannot_be_started_says_why(tmp_path: Path) -> None:
     rollout = to_the_end(world, begun(world, tmp_path))
     assert rollout.outcome is Outcome.ROLLED_BACK
     assert "start: the platform does not answer" in (rollout.reason or "")
+
+
+def test_a_platform_that_cannot_split_as_planned_ends_the_rollout_soon(tmp_path: Path) -> None:
+    world = world_of()
+    control = begun(world, tmp_path)
+    world.faults = {"route": 11}
+    rollout = to_the_end(world, control)
+    assert rollout.outcome is Outcome.ROLLED_BACK
+    assert "its traffic cannot be set: route: the platform does not" in (rollout.reason or "")
+    assert world.now - BEGIN < timedelta(minutes=QUICK.start_minutes + 5)
 
 
 def test_a_blind_rollout_ends_where_it_began(tmp_path: Path) -> None:
@@ -515,7 +638,7 @@ class JsonStore(MemoryStore):
 
 def killed_and_resumed(world: World, folder: Path, boundary: int) -> tuple[Rollout, bool]:
     """Run a rollout in processes, the first of which dies at a boundary."""
-    store, audit = JsonStore(), AuditLog(folder / "audit.jsonl")
+    store, audit = JsonStore(), audit_of(folder)
     calls = [boundary]
     changes = ("start_version", "set_routing", "stop_version", "promote", "append", "save")
     died = False
@@ -548,7 +671,7 @@ def traces(rollout: Rollout, world: World, folder: Path) -> object:
         sorted(world.started),
         sorted(world.since),
         world.asked["promote"],
-        [record.what for record in AuditLog(folder / "audit.jsonl").read().records],
+        [record.what for record in audit_of(folder).read().records],
     )
 
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from insurance_claims.monitoring.observations import LATENCY_EDGES, Floats
 from ml_service.rollout.sequences import (
     evidence_against,
     mean_margin,
     quantile_bounds,
     share_bounds,
 )
-from ml_service.rollout.window import LATENCY_EDGES, Floats
 
 Missed = NDArray[np.bool_]
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from ml_service.platforms.base import PlatformError, Routing
+from ml_service.platforms.local.documents import LocalDocuments
 from ml_service.rollout import driver
 from ml_service.rollout.errors import RolloutError
-from ml_service.rollout.state import Phase, Rollout, Routing, from_json, to_json
-from ml_service.rollout.store import FileStore
+from ml_service.rollout.state import Phase, Rollout, from_json, to_json
+from ml_service.rollout.store import RolloutStore
 from tests.ml_service.rollout.simulation import (
     ENVIRONMENT,
     GOOD,
@@ -68,28 +70,30 @@ def test_what_is_no_rollout_is_refused(under_way: Rollout) -> None:
 def test_the_newest_rollout_is_the_one_of_an_environment(
     under_way: Rollout, tmp_path: Path
 ) -> None:
-    store = FileStore(tmp_path / "store")
+    store = RolloutStore(LocalDocuments(tmp_path / "store"))
     assert store.load(ENVIRONMENT) is None
     ended = replace(under_way, id="20250101T000000.000000-1-2", phase=Phase.DONE)
     for rollout in (under_way, ended):
         store.save(rollout)
     assert store.load(ENVIRONMENT) == under_way
-    assert store.list(ENVIRONMENT) == [under_way, ended]
     assert store.load("staging") is None
 
 
-def test_a_broken_state_file_says_where_it_is(under_way: Rollout, tmp_path: Path) -> None:
-    store = FileStore(tmp_path / "store")
-    store.save(under_way)
-    [file] = (tmp_path / "store" / ENVIRONMENT).glob("*.json")
-    file.write_text('{"id": 1}')
-    with pytest.raises(RolloutError, match=file.name):
-        store.load(ENVIRONMENT)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"id": 1}'])
+def test_a_broken_state_says_where_it_is(
+    under_way: Rollout, tmp_path: Path, content: bytes
+) -> None:
+    documents = LocalDocuments(tmp_path / "store")
+    RolloutStore(documents).save(under_way)
+    [name] = documents.names("rollouts")
+    documents.write(name, content)
+    with pytest.raises(RolloutError, match=f"{name} does not hold a rollout"):
+        RolloutStore(documents).load(ENVIRONMENT)
 
 
 def test_an_environment_is_no_path(tmp_path: Path) -> None:
-    with pytest.raises(RolloutError, match="no name of an environment"):
-        FileStore(tmp_path).load("../elsewhere")
+    with pytest.raises(PlatformError, match="no name of a document"):
+        RolloutStore(LocalDocuments(tmp_path)).load("../elsewhere")
 
 
 def test_routing_in_words() -> None:
