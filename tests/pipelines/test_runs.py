@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import yaml
 
 from insurance_claims.data.synthesize import write_synthetic
 from tests.azureml_emulator.process import EmulatorProcess
+from tests.traffic import QUICK_PLAN, Client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -161,8 +163,11 @@ def fork(
     group.write_text(yaml.safe_dump({"insurance_claims-vg": names}))
     login = folder.parent / "nothing"
     login.touch()
+    plan = folder.parent / "plan.yml"
+    plan.write_text(yaml.safe_dump(QUICK_PLAN))
     variables = {
         "MLOPS_PLATFORM": "local",
+        "MLOPS_ROLLOUT_PLAN": str(plan),
         "MLOPS_HOME": str(home),
         "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv")),
     }
@@ -182,6 +187,19 @@ def artifacts(fork: Fork) -> list[str]:
     """The artifacts of the newest run."""
     newest = max((fork.work / "runs").iterdir(), key=lambda path: int(path.name))
     return sorted(path.name for path in (newest / "artifacts").glob("*"))
+
+
+@contextmanager
+def traffic(fork: Fork) -> Iterator[Client]:
+    """Requests to production."""
+    found = fork.mlops("endpoints", "--show-key")
+    [url] = [item["url"] for item in found["endpoints"] if item["environment"] == "production"]
+    client = Client(url, found["keys"]["production"])
+    client.start()
+    try:
+        yield client
+    finally:
+        client.stop()
 
 
 def test_a_pull_request_is_checked(fork: Fork) -> None:
@@ -227,10 +245,20 @@ def test_a_better_model_goes_all_the_way(fork: Fork) -> None:
     code, printed, record = fork.run("insurance_claims-ci", "--stage", "train")
     assert code == 0, printed
     assert "model-registered" in record["tags"]
-    code, printed, _ = fork.run("insurance_claims-cd")
+    with traffic(fork) as client:
+        code, printed, _ = fork.run("insurance_claims-cd")
     assert code == 0, printed
+    for found in ("stage 1 of 2 (50%)", "stage 2 of 2 (100%)", "promoted (healthy after"):
+        assert f"production: version 1 to 2: {found}" in printed
+    assert set(client.answers) == {"200"}
     assert fork.served() == {"staging": {"2": 100}, "production": {"2": 100}}
     assert fork.mlops("models", "list")["models"][0]["champion"]
+
+
+def test_the_schedule_finds_nothing_to_do_after_a_release(fork: Fork) -> None:
+    code, printed, _ = fork.run("insurance_claims-rollout")
+    assert code == 0, printed
+    assert "nothing to do: production: version 1 to 2: promoted" in printed
 
 
 def test_a_rollback_serves_the_earlier_version_and_says_why(fork: Fork) -> None:
@@ -243,7 +271,9 @@ def test_a_rollback_serves_the_earlier_version_and_says_why(fork: Fork) -> None:
     assert fork.served()["production"] == {"1": 100}
     model = fork.mlops("models", "show", "1")
     assert model["champion"]
-    assert model["tags"]["champion_reason"] == f"by hand: {reason}"
+    assert model["tags"]["champion_reason"] == f"rolled back to version 1: {reason}"
+    last = fork.mlops("audit", "production")["records"][-1]
+    assert (last["what"], last["why"], last["after"]) == ("rollback", reason, 1)
 
 
 def test_training_that_breaks_stops_in_ci_with_the_steps_reason(fork: Fork) -> None:
