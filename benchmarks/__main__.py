@@ -20,6 +20,7 @@ BENCHMARKS = (
     "pipeline_vs_script",
     "serving",
     "batch",
+    "ingestion",
     "router",
     "model_quality",
     "gate_simulation",

@@ -30,6 +30,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 SLOW = (
     *("tests/pipelines/test_runs.py", "tests/contract/test_contract.py"),
     *("tests/docs/test_azureml_walkthrough.py", "tests/contract/test_survival.py"),
+    *("tests/contract/test_rollout.py", "tests/ml_service/ingestion/test_end_to_end.py"),
 )
 """Files that take minutes. They are begun first, so that no worker is left alone with one at the end."""
 

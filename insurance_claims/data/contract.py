@@ -71,6 +71,17 @@ def contract(require_target: bool) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns)
 
 
+def value_rules(name: str) -> tuple[Rule, ...]:
+    """The rules that say of each value of a column alone whether it is allowed.
+
+    Args:
+        name: of a column of the schema.
+    """
+    if name == ID:
+        return tuple(rule for rule in _ID_RULES if rule.name != "unique")
+    return _TARGET_RULES if name == TARGET else _feature_rules(schema.BY_NAME[name])
+
+
 def _keeps(rule: Rule, series: pd.Series[Any]) -> pd.Series[bool] | bool:
     broken = rule.broken(series.to_numpy())
     # Pandera spends its time on tables of row-wise results; a plain True says the same of a good column.

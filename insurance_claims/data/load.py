@@ -99,7 +99,7 @@ def _csv(path: Path, content: bytes) -> pd.DataFrame:
     content = content.removeprefix(codecs.BOM_UTF8)
     if not content or content.isspace():
         raise DataError(f"{path} is empty: it holds neither column names nor rows")
-    _check_header(path, content)
+    check_header(path, content)
     try:
         table = _parse(content)
         odd = [field.name for field in table.schema if not _is_plain(field.type)]
@@ -152,7 +152,16 @@ def _refuse_other_encodings(path: Path, content: bytes) -> None:
     raise DataError(f"{path} is not UTF-8 text: {found}. Save it as UTF-8 first")
 
 
-def _check_header(path: Path, content: bytes) -> None:
+def check_header(path: Path, content: bytes) -> None:
+    """Make sure that a CSV file begins with column names that are separated by commas.
+
+    Args:
+        path: of the file, for messages.
+        content: its beginning in UTF-8, without a byte order mark: at least the first line.
+
+    Raises:
+        DataError: it has another separator, no names, or a name twice.
+    """
     line = (
         content[:_LONGEST_HEADER].lstrip(b"\r\n").splitlines()[0].decode("utf-8", errors="replace")
     )

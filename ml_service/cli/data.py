@@ -1,4 +1,4 @@
-"""``mlops data``: validate, add, list, synthesize."""
+"""``mlops data``: validate, add, list, lineage, synthesize."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from ml_service.cli.context import (
     JsonOption,
     PlatformOption,
+    chosen_version,
     open_platform,
     print_json,
     print_table,
@@ -88,6 +89,62 @@ def list_versions(
                 for v in versions
             ],
         )
+
+
+@app.command()
+def lineage(
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="What it was made of: a number, champion or latest."),
+    ] = None,
+    version: Annotated[
+        str | None, typer.Option(metavar="N", help="What this data version was made of.")
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|SHA256", help="Where this dropped file's rows went."),
+    ] = None,
+    name: NameOption = None,
+    platform: PlatformOption = None,
+    json: JsonOption = False,
+) -> None:
+    """From a model or a data version back to the files, and from a file forward to the models."""
+    from ml_service.ingestion.lineage import of_data, of_file, of_model
+
+    if (model, version, file).count(None) != 2:
+        raise typer.BadParameter("give one of --model, --version and --file")
+    where = open_platform(platform)
+    data = name or settings().dataset_name
+    if model is not None:
+        found = of_model(where, chosen_version(where, model))
+    elif file is not None:
+        found = of_file(where, data, file)
+    else:
+        found = of_data(where, data, version or "latest")
+    if json:
+        print_json(found)
+        return
+    print_table(
+        "models",
+        ["model", "data version"],
+        [(f"version {number}", data_version) for number, data_version in found.models],
+    )
+    print_table(
+        "data versions, the oldest first",
+        ["version", "rows", "created", "source", "sha256"],
+        [
+            (v.version, f"{v.rows:,}", v.created[:19], v.source, v.sha256[:12])
+            for v in found.versions
+        ],
+    )
+    print_table(
+        "files; the executed notebook of one: mlops ingest show FILE",
+        ["file", "rows", "since version", "run", "landing", "sha256"],
+        [
+            (f.name, f"{f.rows:,}", f.data_version, (f.run or "")[:8], f.landing, f.sha256[:12])
+            for f in found.files
+        ],
+    )
 
 
 @app.command()
