@@ -251,10 +251,10 @@ class Endpoints(Protocol):
         """
 
     def check_routing(self, environment: str, routing: Routing) -> None:
-        """Refuse what the front end cannot do, whatever is deployed: copies and pinning, on Azure Kubernetes Service."""
+        """Refuse what the front end cannot do, whatever is deployed: copies and pinning, on Azure."""
 
     def set_routing(self, environment: str, routing: Routing) -> None:
-        """Split, copy and pin requests between served versions without dropping one. Others get none and go on running."""
+        """Split, copy and pin requests between served versions without dropping one. Others go on running without."""
 
     def observed(self, environment: str, since: datetime) -> Window:
         """What each version did from a moment until now, and nothing from before that moment."""

@@ -61,8 +61,8 @@ def begin_canary(
     """Begin a rollout beside the version that answers everything.
 
     Raises:
-        ClaimsError: a rollout is active there, the platform cannot do what the plan asks for, the version fails the check,
-            or what answers is not healthy.
+        ClaimsError: a rollout is active there, the platform cannot do what the plan asks for, the version fails the
+            check, or what answers is not healthy.
     """
     control = control_of(platform)
     with control.store.lock(environment):
