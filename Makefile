@@ -41,8 +41,17 @@ format: $(VENV)/.test ## Format the code
 	$(BIN)/ruff format
 
 .PHONY: bench
-bench: $(VENV)/.test ## Measure speed and model quality as ratios (QUICK=1 for a short version); takes a while
+bench: $(VENV)/.bench ## Measure speed and model quality as ratios (QUICK=1 for a short version); takes a while
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+.PHONY: soak
+soak: $(VENV)/.test ## Load a canary for ten minutes, then overload it (QUICK=1: half a minute); into build/soak
+	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick)
+
+$(VENV)/.bench: environment_setup/bench.txt $(VENV)/.test
+	@echo "installing what models are compared with"
+	@$(INSTALL) -r $<
+	@touch $@
 
 .PHONY: azure
 azure: $(VENV)/.azure ## Install what the platform azureml needs (docs/azureml.md)

@@ -19,6 +19,7 @@ BENCHMARKS = (
     "synthesize",
     "pipeline_vs_script",
     "serving",
+    "predictors",
     "batch",
     "ingestion",
     "router",

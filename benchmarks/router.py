@@ -1,6 +1,6 @@
 """What the router adds to a single-row request: directly to a model server, and through the router in front of it.
 
-``python benchmarks/router.py`` deploys a small synthetic model to a temporary endpoint. Requests of both ways
+``python -m benchmarks.router`` deploys a small synthetic model to a temporary endpoint. Requests of both ways
 alternate, so that whatever else the machine does hits both alike. Each request to the model server needs a connection
 of its own, for it closes them; those to the router keep theirs, as a client of the endpoint would.
 """
@@ -18,36 +18,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import lightgbm as lgb
-import numpy as np
-
+from benchmarks.models import LEAVES, TREES, make_model
+from benchmarks.servers import deployed
 from insurance_claims import schema
-from insurance_claims.model import save_model
-from ml_service.platforms.local.endpoints import LocalEndpoints
+from ml_service.platforms.local.programs import Serving
 from ml_service.platforms.local.routes import ROUTES_FILE, read_routes
 
 HEADER = (
     "| what | direct p50 ms | router p50 ms | added p50 ms | direct p95 ms | router p95 ms "
     "| direct req/s | router req/s |\n|---|---|---|---|---|---|---|---|"
 )
-
-
-def make_model(folder: Path, trees: int, leaves: int) -> None:
-    """Train a model on noise: it takes as long to score as one that knows something."""
-    rng = np.random.default_rng(7)
-    columns = [rng.uniform(item.minimum, item.maximum, 4000) for item in schema.FEATURES]
-    rows = np.column_stack(columns)
-    claims = (rng.random(len(rows)) < 0.05).astype(float)
-    settings = {
-        "objective": "binary",
-        "num_leaves": leaves,
-        "num_threads": 1,
-        "min_data_in_leaf": 5,
-        "verbosity": -1,
-    }
-    booster = lgb.train(settings, lgb.Dataset(rows, claims), trees)
-    folder.mkdir(parents=True)
-    save_model(folder, booster.model_to_string(), {})
 
 
 def measure(
@@ -98,25 +78,22 @@ def main() -> None:
     """Deploy, measure, print the table, remove."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=2000, help="each way")
-    parser.add_argument("--trees", type=int, default=300)
-    parser.add_argument("--leaves", type=int, default=31)
+    parser.add_argument("--trees", type=int, default=TREES)
+    parser.add_argument("--leaves", type=int, default=LEAVES)
     parser.add_argument("--quick", action="store_true", help="a tenth of the requests")
     arguments = parser.parse_args()
     requests = arguments.requests // 10 if arguments.quick else arguments.requests
-    with tempfile.TemporaryDirectory(prefix="mlops-bench-") as name:
-        home = Path(name)
-        make_model(home / "models" / "1", arguments.trees, arguments.leaves)
-        endpoints = LocalEndpoints(home, lambda version: home / "models" / str(version), "bench")
-        try:
+    with tempfile.TemporaryDirectory() as name:
+        model_dir = Path(name) / "1"
+        make_model(model_dir, arguments.trees, arguments.leaves)
+        with deployed(lambda version: model_dir, Serving()) as endpoints:
             endpoint = endpoints.deploy("staging", 1, lambda line: print(line, file=sys.stderr))
-            routes = read_routes(home / "endpoints" / "staging" / ROUTES_FILE)
+            routes = read_routes(endpoints.folder("staging") / ROUTES_FILE)
             port = urlsplit(endpoint.url).port
             assert port is not None
             ways = measure(port, routes.backends[1].port, endpoint.key, requests)
-            print(HEADER)
-            print(row(*ways))
-        finally:
-            endpoints.remove("staging", lambda line: None)
+    print(HEADER)
+    print(row(*ways))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@
 - ``requirements/scoring.txt``: what a scoring image holds
 - ``requirements/uv.txt``: the installer
 
+``environment_setup/bench.txt`` is beside them: what ``make bench`` adds, in versions that go with those of the lock.
+
 The conda files of Azure ML's environments are made of the parts ``training`` and ``scoring``.
 """
 
@@ -68,6 +70,15 @@ SCORING = (
 )
 """What score.py, its telemetry and the server around it import."""
 
+BENCH = (
+    "lleaves==1.3.0",  # compiles the trees
+    "llvmlite==0.44.0",  # lleaves says no limit, and does not work with newer ones
+    "onnxmltools==1.16.0",  # converts the trees
+    "skl2onnx==1.20.0",  # onnxmltools imports it
+    "onnxruntime==1.31.1",  # evaluates what was converted
+)
+"""What only the benchmark of predictors imports. No other task installs it, so it is not in requirements.txt."""
+
 _PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -86,6 +97,8 @@ def main() -> None:
     _compile([by_name[name] for name in TRAINING], PARTS / "training.txt", LOCK)
     _compile([by_name[name] for name in SCORING], PARTS / "scoring.txt", LOCK)
     _compile([by_name["uv"]], PARTS / "uv.txt", LOCK)
+    peers = [by_name["lightgbm"], by_name["numpy"], *BENCH]
+    _compile(peers, ROOT / "environment_setup" / "bench.txt", LOCK)
     for room, path in CONDA.items():
         path.write_text(conda_file(room), encoding="utf-8")
 

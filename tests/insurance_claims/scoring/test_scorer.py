@@ -10,14 +10,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from insurance_claims import schema
 from insurance_claims.errors import ModelError
 from insurance_claims.model import MODEL_FILE, load_model
 from insurance_claims.parameters import load_parameters
-from insurance_claims.scoring.request import RequestError
+from insurance_claims.scoring.request import RequestError, bounds
 from insurance_claims.scoring.scorer import Scorer, load_scorer
 
 LIMITS = load_parameters().scoring
+
+
+def _values(column: schema.Column, lower: float, upper: float) -> st.SearchStrategy[float]:
+    inside: st.SearchStrategy[float] = st.floats(lower, upper)
+    if column.is_integer:
+        inside = st.integers(int(lower), int(upper))
+    return inside | st.just(float(schema.MISSING)) if column.missing_allowed else inside
+
+
+ANY_ROW = st.tuples(*map(_values, schema.FEATURES, *bounds(LIMITS.headroom))).map(list)
+"""A row that a request may hold."""
 
 
 def _result(scorer: Scorer, rows: list[list[float]]) -> list[float]:
@@ -43,6 +57,23 @@ def test_one_row_gets_the_score_that_it_gets_among_others(
 ) -> None:
     scorer = load_scorer(model_dir, LIMITS)
     assert [_result(scorer, [row])[0] for row in rows[:50]] == _result(scorer, rows[:50])
+
+
+def test_any_row_alone_gets_the_bits_that_the_booster_gives_it(model_dir: Path) -> None:
+    scorer = load_scorer(model_dir, LIMITS)
+    booster = load_model(model_dir).booster
+    seen = set()
+
+    @settings(max_examples=150, deadline=None, derandomize=True)
+    @given(ANY_ROW)
+    def check(row: list[float]) -> None:
+        table = np.array([row], dtype=np.float64)
+        expected = np.asarray(booster.predict(table, num_threads=1)).tolist()
+        assert _result(scorer, [row]) == expected
+        seen.update(expected)
+
+    check()
+    assert len(seen) > 1
 
 
 def test_the_model_folder_may_be_one_below(model_dir: Path, tmp_path: Path) -> None:
