@@ -56,6 +56,9 @@ $(VENV)/.bench: environment_setup/bench.txt $(VENV)/.test
 .PHONY: azure
 azure: $(VENV)/.azure ## Install what the platform azureml needs (docs/azureml.md)
 
+.PHONY: dask
+dask: $(VENV)/.dask ## Install Dask, for more rows than one machine takes (docs/batch.md)
+
 .PHONY: emulator
 emulator: $(VENV)/.azure ## Azure Machine Learning on this machine, for trying and testing; runs until Ctrl-C
 	@$(BIN)/python -m tests.azureml_emulator
@@ -107,6 +110,11 @@ $(VENV)/.tools: environment_setup/tools.txt $(BIN)/uv
 
 $(VENV)/.azure: requirements/azure.txt $(VENV)/.local
 	@echo "installing Azure ML's SDK"
+	@$(INSTALL) -r $<
+	@touch $@
+
+$(VENV)/.dask: requirements/dask.txt $(VENV)/.local
+	@echo "installing Dask"
 	@$(INSTALL) -r $<
 	@touch $@
 

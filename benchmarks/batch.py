@@ -5,6 +5,9 @@ are in memory already, with the same number of threads. Both run in fresh proces
 machine does falls on both; a ratio is the median of the pairs' ratios. Processor time is printed beside it: on a
 machine with other work it is the steadier figure.
 
+Then one process and a Dask cluster of two workers score few and many rows: peak memory, which is to stay flat, and
+speed.
+
     python -m benchmarks.batch [--quick]
 """
 
@@ -17,7 +20,10 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -48,7 +54,10 @@ QUICK = Sizes(rows=100_000, small=200_000, large=800_000, repeats=1)
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one process took: seconds of wall and of CPU for its work, and its peak memory in MB."""
+    """What one process took: seconds of wall and of CPU for its work, and its peak memory in MB.
+
+    Of a cluster the memory is that of the process that took most.
+    """
 
     wall: float
     cpu: float
@@ -57,7 +66,8 @@ class Cost:
 
 def batch(model: Path, data: Path, threads: int) -> Cost:
     """Score a file as ``mlops score FILE --output DIR`` does."""
-    from insurance_claims.scoring.batch.run import BatchModel, Options, score_files
+    from insurance_claims.scoring.batch.job import BatchModel, Options
+    from insurance_claims.scoring.batch.run import score_files
 
     loaded = BatchModel(load_model(model), "claims", 1)
     options = Options(load_parameters().scoring.headroom, threads=threads)
@@ -66,6 +76,34 @@ def batch(model: Path, data: Path, threads: int) -> Cost:
         return _cost(
             lambda: score_files([str(data)], output, loaded, options, lambda progress: None)
         )
+
+
+def on_dask(model: Path, data: Path, workers: int) -> Cost:
+    """Score a file as ``mlops score FILE --output DIR --engine dask`` does, on a cluster that has started already."""
+    from insurance_claims.dask_cluster import dask_client
+    from insurance_claims.scoring.batch.job import BatchModel, Options
+    from insurance_claims.scoring.batch.on_dask import dask_engine
+    from insurance_claims.scoring.batch.run import score_files
+
+    loaded = BatchModel(load_model(model), "claims", 1)
+    options = Options(load_parameters().scoring.headroom, threads=workers)
+    with tempfile.TemporaryDirectory() as folder:
+        with dask_client(None, workers) as client:
+            # What workers import, they import once.
+            client.run(import_module, "insurance_claims.scoring.batch.work")
+            engine = dask_engine(lambda: nullcontext(client))
+            cost = _cost(
+                lambda: score_files(
+                    [str(data)],
+                    Path(folder) / "out",
+                    loaded,
+                    options,
+                    lambda progress: None,
+                    engine,
+                )
+            )
+    workers_memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return replace(cost, memory=max(cost.memory, workers_memory))
 
 
 def predict_alone(model: Path, data: Path, threads: int) -> Cost:
@@ -104,8 +142,10 @@ def _cost(work: Callable[[], object]) -> Cost:
 
 def _apart(function: Callable[..., Any], *arguments: object) -> Any:
     """In a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    context = multiprocessing.get_context("spawn")
+    # Unlike those of multiprocessing.Pool, its processes may start processes.
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def _speed(folder: Path, model: Path, sizes: Sizes) -> None:
@@ -135,17 +175,29 @@ def _speed(folder: Path, model: Path, sizes: Sizes) -> None:
 
 
 def _memory(folder: Path, model: Path, sizes: Sizes) -> None:
-    print(f"| peak memory, MB | {sizes.small:,} rows | {sizes.large:,} rows | ratio |")
-    print("|---|---|---|---|")
+    print(
+        f"| peak memory, MB | {sizes.small:,} rows | {sizes.large:,} rows | ratio | rows/s of the latter |"
+    )
+    print("|---|---|---|---|---|")
+    processors = os.cpu_count() or 1
+    engines = (
+        (f"one process, {processors} threads", batch, processors),
+        ("Dask, 2 workers", on_dask, 2),
+    )
     for ending in ("parquet", "csv"):
-        found = []
+        found: list[list[Cost]] = [[] for _ in engines]
         for rows in (sizes.small, sizes.large):
             path = folder / f"memory.{ending}"
             write_synthetic(path, rows, SEED)
-            found.append(_apart(batch, model, path, os.cpu_count() or 1).memory)
+            for costs, (_, engine, threads) in zip(found, engines, strict=True):
+                costs.append(_apart(engine, model, path, threads))
             path.unlink()
-        small, large = found
-        print(f"| .{ending} | {small:.0f} | {large:.0f} | {large / small:.2f} |", flush=True)
+        for (small, large), (name, _, _) in zip(found, engines, strict=True):
+            print(
+                f"| .{ending}, {name} | {small.memory:.0f} | {large.memory:.0f} "
+                f"| {large.memory / small.memory:.2f} | {sizes.large / large.wall:,.0f} |",
+                flush=True,
+            )
     print("\nTarget: flat.")
 
 

@@ -4,6 +4,7 @@
 
 - ``requirements/local.txt``: the local platform (``make demo``)
 - ``requirements/azure.txt``: the local platform and Azure ML's SDK
+- ``requirements/dask.txt``: the local platform and Dask
 - ``requirements/test.txt``: all of that, notebooks, Dask and the tools of the tests
 - ``requirements/training.txt``: what the steps of pipelines need on Azure ML's compute
 - ``requirements/scoring.txt``: what a scoring image holds
@@ -92,6 +93,7 @@ def main() -> None:
     by_name = {re.split(r"[=<>\[]", line)[0].lower(): line for line in everything}
     _compile(base, PARTS / "local.txt", LOCK)
     _compile([*base, *extras["azure"]], PARTS / "azure.txt", LOCK)
+    _compile([*base, *extras["dask"]], PARTS / "dask.txt", LOCK)
     tests = [line for extra in extras.values() for line in extra]
     _compile([*base, *tests], PARTS / "test.txt", LOCK)
     _compile([by_name[name] for name in TRAINING], PARTS / "training.txt", LOCK)

@@ -88,6 +88,8 @@ def reproduce(platform: Platform, version: int, log: Log) -> Reproduction:
         for key, value in now.items()
         if value != model.tags.get(key, "")
     )
+    if (engine := model.tags.get("engine", "local")) != "local":
+        differences += (f"it was trained on {engine}, which does not give the same text twice",)
     return Reproduction(version, actual == expected, expected, actual, differences)
 
 

@@ -37,6 +37,7 @@ def lineage(
     )
     tags = {
         "model_sha256": str(model["sha256"]),
+        "engine": str(model.get("engine", "local")),
         "data_name": str(dataset["data"]["name"]),
         "data_version": str(dataset["data"]["version"]),
         "data_sha256": str(dataset["data"]["sha256"]),

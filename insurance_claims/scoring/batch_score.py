@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 # Started as a file, not as a module: the folder that holds the package need not be where Python looks.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -22,12 +21,12 @@ import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
-from insurance_claims import registry, schema  # noqa: E402
-from insurance_claims.errors import ClaimsError, DataError, ModelError, RegistryError  # noqa: E402
-from insurance_claims.model import Model, load_model  # noqa: E402
+from insurance_claims import schema  # noqa: E402
+from insurance_claims.errors import ClaimsError, DataError, ModelError  # noqa: E402
+from insurance_claims.model import Model  # noqa: E402
 from insurance_claims.parameters import load_parameters  # noqa: E402
+from insurance_claims.scoring.batch.registered import load_registered  # noqa: E402
 from insurance_claims.scoring.request import RequestError, check_values  # noqa: E402
-from insurance_claims.tracking import reported  # noqa: E402
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,26 +129,6 @@ def registered_scorer(name: str, version: str) -> BatchScorer:
         RegistryError: there is no such version, or the registry does not answer.
         ModelError: it is not sound, or not what was registered.
     """
-    from mlflow import MlflowClient
-
-    with reported(f"the registry of {name} cannot be read", RegistryError):
-        client = MlflowClient()
-        found = registry.get(client, name, _wanted(version))
-    with tempfile.TemporaryDirectory() as aside:
-        with reported(found.source):
-            folder = registry.fetch(found, Path(aside))
-        model = load_model(folder)
-    if found.tags.get(registry.MODEL_SHA256, model.metadata["sha256"]) != model.metadata["sha256"]:
-        raise ModelError(f"the files of {name} version {found.version} are not those registered")
+    found = load_registered(name, version)
     print(f"scoring with {name} version {found.version}", flush=True)
-    return BatchScorer(model, found.version, load_parameters().scoring.headroom)
-
-
-def _wanted(version: str) -> int | Literal["champion", "latest"]:
-    if version.isdecimal():
-        return int(version)
-    if version == "champion":
-        return "champion"
-    if version == "latest":
-        return "latest"
-    raise RegistryError(f"{version!r} is no version: give a number, champion or latest")
+    return BatchScorer(found.model, found.version, load_parameters().scoring.headroom)

@@ -109,7 +109,7 @@ def check_values(table: NDArray[np.float64], headroom: float) -> None:
     Raises:
         RequestError: names the first row and column, and what is allowed there.
     """
-    lower, upper = _bounds(headroom)
+    lower, upper = bounds(headroom)
     good = (table >= lower) & (table <= upper)
     good &= (np.floor(table) == table) | _CONTINUOUS
     good |= (table == schema.MISSING) & _MAY_BE_MISSING
@@ -125,7 +125,15 @@ def check_values(table: NDArray[np.float64], headroom: float) -> None:
 
 
 @cache
-def _bounds(headroom: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def bounds(headroom: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The smallest and the largest value that each feature may have, beside -1 where it may be missing.
+
+    Args:
+        headroom: ordinal and continuous values may be up to this many times the schema's largest.
+
+    Returns:
+        Two arrays of shape (57,), in the schema's order. They are shared: do not write to them.
+    """
     known = [column.kind in _KNOWN_VALUES_ONLY for column in schema.FEATURES]
     lower = [
         column.lower if exact else 0.0 for column, exact in zip(schema.FEATURES, known, strict=True)
@@ -152,7 +160,7 @@ class _Interval:
 def _allowed(headroom: float) -> tuple[Container[float], ...]:
     """What ``check_values`` allows in each column, for one value at a time."""
     result: list[Container[float]] = []
-    for column, lower, upper in zip(schema.FEATURES, *_bounds(headroom), strict=True):
+    for column, lower, upper in zip(schema.FEATURES, *bounds(headroom), strict=True):
         if column.is_integer:
             missing = {schema.MISSING} if column.missing_allowed else set()
             result.append(frozenset({*range(int(lower), int(upper) + 1), *missing}))

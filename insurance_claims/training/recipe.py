@@ -9,6 +9,7 @@ a fifth of the work. Both end in a refit on all of these rows.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +29,10 @@ Log = Callable[[str], None]
 PROGRESS_EVERY = 50
 """Rounds between two lines of progress."""
 
-_LOG_LOSS = "binary_logloss"
-_AUC = "auc"
+LOG_LOSS = "binary_logloss"
+AUC = "auc"
+"""LightGBM's names for the metrics that it reports after each round."""
+
 _REFUSALS = ("Unknown parameter", "will be ignored", "will be overridden")
 """LightGBM only warns where it passes over a setting; a person who wrote it down wants to know."""
 
@@ -63,12 +66,16 @@ class Rounds:
             "gini_fold_std": 2 * self.auc_std,
         }
 
+    def describe(self) -> str:
+        """The metrics in one line."""
+        return ", ".join(f"{name} {value:.5f}" for name, value in self.metrics.items())
+
 
 def settings(parameters: TrainingParameters) -> dict[str, Any]:
     """LightGBM's parameters: what parameters.yml says, and what makes training repeatable."""
     return {
         "objective": "binary",
-        "metric": [_LOG_LOSS, _AUC],
+        "metric": [LOG_LOSS, AUC],
         "learning_rate": parameters.learning_rate,
         "seed": parameters.seed,
         "num_threads": parameters.threads,
@@ -86,12 +93,22 @@ def check_settings(parameters: TrainingParameters) -> None:
     Raises:
         ParametersError: repeats what LightGBM said.
     """
+    known_settings(parameters)
+
+
+def known_settings(parameters: TrainingParameters) -> dict[str, str]:
+    """Every parameter of LightGBM as it takes it, under its main name.
+
+    Raises:
+        ParametersError: LightGBM does not know one, or refuses it; repeats what it said.
+    """
     heard = _Warnings()
     lgb.register_logger(heard)
     rows = np.arange(200 * len(schema.FEATURE_NAMES), dtype=np.float64).reshape(200, -1) % 7
     try:
         chosen = {**settings(parameters), "verbosity": 0}
-        lgb.train(chosen, lgb.Dataset(rows, np.arange(200) % 2, params=chosen), num_boost_round=1)
+        data = lgb.Dataset(rows, np.arange(200) % 2, params=chosen)
+        text = lgb.train(chosen, data, num_boost_round=1).model_to_string()
     except (lgb.basic.LightGBMError, ValueError, TypeError) as error:
         raise ParametersError(f"training.lightgbm: LightGBM refuses it: {error}") from None
     finally:
@@ -101,6 +118,7 @@ def check_settings(parameters: TrainingParameters) -> None:
         raise ParametersError(
             "\n".join(["training.lightgbm: LightGBM does not take it:", *problems])
         )
+    return dict(re.findall(r"^\[(\w+): (.*)\]$", text, flags=re.MULTILINE))
 
 
 def dataset(rows: Matrix, target: Matrix, parameters: TrainingParameters) -> lgb.Dataset:
@@ -114,8 +132,7 @@ def dataset(rows: Matrix, target: Matrix, parameters: TrainingParameters) -> lgb
         target: shape (n,), 0 or 1.
         parameters: of training.
     """
-    for name in parameters.ignored_features:
-        rows[:, schema.FEATURE_NAMES.index(name)] = 0
+    ignore_features(rows, parameters)
     return lgb.Dataset(
         rows,
         target,
@@ -123,6 +140,12 @@ def dataset(rows: Matrix, target: Matrix, parameters: TrainingParameters) -> lgb
         categorical_feature=list(parameters.categorical_features),
         params=settings(parameters),
     ).construct()
+
+
+def ignore_features(rows: Matrix, parameters: TrainingParameters) -> None:
+    """Overwrite ignored features, in place."""
+    for name in parameters.ignored_features:
+        rows[:, schema.FEATURE_NAMES.index(name)] = 0
 
 
 def choose_rounds(
@@ -153,7 +176,7 @@ def choose_rounds(
         log(f"{claims} claims: choosing the rounds on the validation split")
         folds = [(np.flatnonzero(~validation), np.flatnonzero(validation))]
         for part in folds[0]:
-            _refuse_one_class(target[part])
+            refuse_one_class(int(target[part].sum()), len(part))
     curves: dict[str, dict[str, list[float]]] = {}
     lgb.cv(
         settings(parameters),
@@ -169,13 +192,13 @@ def choose_rounds(
         ],
     )
     curve = curves["valid"]
-    best = int(np.argmin(curve[f"{_LOG_LOSS}-mean"])) + 1
+    best = int(np.argmin(curve[f"{LOG_LOSS}-mean"])) + 1
     return Rounds(
         best=best,
         method="cross_validation" if few else "validation",
-        log_losses=curve[f"{_LOG_LOSS}-mean"],
-        aucs=curve[f"{_AUC}-mean"],
-        auc_std=curve[f"{_AUC}-stdv"][best - 1],
+        log_losses=curve[f"{LOG_LOSS}-mean"],
+        aucs=curve[f"{AUC}-mean"],
+        auc_std=curve[f"{AUC}-stdv"][best - 1],
     )
 
 
@@ -212,8 +235,17 @@ def stratified_folds(target: Matrix, folds: int, seed: int) -> Folds:
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
 
 
-def _refuse_one_class(target: Matrix) -> None:
-    if not 0 < target.sum() < len(target):
+def refuse_one_class(claims: int, rows: int) -> None:
+    """Make sure that a split has something to tell apart.
+
+    Args:
+        claims: rows with a claim.
+        rows: all of them.
+
+    Raises:
+        DataError: it holds one class alone.
+    """
+    if not 0 < claims < rows:
         raise DataError(
             "the train or the validation split holds only one class: add data, or raise "
             "training.cross_validate_below to cross-validate"

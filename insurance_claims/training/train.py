@@ -12,6 +12,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from insurance_claims.dask_cluster import SCHEDULER, dask_client
 from insurance_claims.data.dataset import read_dataset_manifest, read_parts
 from insurance_claims.errors import ParametersError
 from insurance_claims.files import whole_folder, write_json
@@ -21,7 +22,8 @@ from insurance_claims.step import run_step, step_parser
 from insurance_claims.tracking import Tracker, tracker
 from insurance_claims.training import recipe
 from insurance_claims.training.importance import draw_importance, importance
-from insurance_claims.training.recipe import Log, Matrix, Rounds
+from insurance_claims.training.recipe import Log, Matrix
+from insurance_claims.training.trained import TrainedModel
 
 SPLITS = ("train", "validation")
 
@@ -39,15 +41,6 @@ class TrainingRows:
     features: Matrix
     target: Matrix
     validation: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What training gives: LightGBM's text format, and how it came about."""
-
-    text: str
-    rounds: Rounds
-    importance: dict[str, float]
 
 
 def read_rows(folder: Path, manifest: dict[str, Any]) -> TrainingRows:
@@ -78,7 +71,7 @@ def train(rows: TrainingRows, parameters: TrainingParameters, log: Log) -> Train
     try:
         data = recipe.dataset(rows.features, rows.target, parameters)
         rounds = recipe.choose_rounds(data, rows.target, rows.validation, parameters, log)
-        log(f"best after {rounds.best} rounds: {_describe(rounds.metrics)}")
+        log(f"best after {rounds.best} rounds: {rounds.describe()}")
         log(f"training {rounds.best} rounds on all {len(rows.target)} rows")
         booster = recipe.fit(data, rounds.best, parameters, log)
     except lgb.basic.LightGBMError as error:
@@ -96,6 +89,7 @@ def metadata(
         "best_iteration": model.rounds.best,
         "method": model.rounds.method,
         "metrics": model.rounds.metrics,
+        **model.engine,
         "data": {key: data[key] for key in ("name", "version", "sha256", "rows")},
         "split": manifest["split"],
     }
@@ -121,15 +115,23 @@ def main(arguments: argparse.Namespace) -> None:
     parameters = load_parameters(arguments.parameters).training
     manifest = read_dataset_manifest(arguments.dataset)
     with whole_folder(arguments.output) as output, tracker() as to:
-        rows = read_rows(arguments.dataset, manifest)
-        model = train(rows, parameters, _print)
+        if arguments.engine == "dask":
+            model = _train_on_dask(arguments, parameters, manifest)
+        else:
+            model = train(read_rows(arguments.dataset, manifest), parameters, _print)
         report(model, parameters, to)
         save_model(output, model.text, metadata(model, parameters, manifest))
     print(f"model of {model.rounds.best} rounds written to {arguments.output}", flush=True)
 
 
-def _describe(metrics: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.5f}" for name, value in metrics.items())
+def _train_on_dask(
+    arguments: argparse.Namespace, parameters: TrainingParameters, manifest: dict[str, Any]
+) -> TrainedModel:
+    # Only here: most models are trained without.
+    from insurance_claims.training.on_dask import train_on_dask
+
+    with dask_client(arguments.scheduler, parameters.threads) as client:
+        return train_on_dask(arguments.dataset, manifest, parameters, client, _print)
 
 
 def _print(line: str) -> None:
@@ -140,6 +142,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = step_parser("insurance_claims.training.train", __doc__)
     parser.add_argument(
         "--dataset", type=Path, required=True, metavar="DIR", help="folder written by prepare"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("local", "dask"),
+        default="local",
+        help="local, in this process, or dask, on a cluster (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help=f"of a running Dask scheduler (default: {SCHEDULER}, else as many processes on this machine as "
+        "training.threads says)",
     )
     return parser
 

@@ -18,8 +18,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from insurance_claims import schema
-from insurance_claims.schema import Column, Kind
+from insurance_claims.schema import Column
 from insurance_claims.scoring.batch.chunks import NEEDED, Chunk
+from insurance_claims.scoring.request import bounds
 
 LINE = "line"
 """Counts lines that are no rows, among the columns that are to blame."""
@@ -106,13 +107,9 @@ def check_rows(chunk: Chunk, headroom: float) -> Checked:
 
 @cache
 def _rules(headroom: float) -> tuple[_Rule, ...]:
-    rules = []
-    for column in schema.FEATURES:
-        known_only = column.kind in (Kind.BINARY, Kind.CATEGORICAL)
-        lower = column.lower if known_only else 0.0
-        upper = column.upper if known_only else column.maximum * headroom
-        rules.append(_Rule(column, lower, upper))
-    return tuple(rules)
+    lower, upper = bounds(headroom)
+    limits = zip(schema.FEATURES, lower.tolist(), upper.tolist(), strict=True)
+    return tuple(_Rule(column, least, most) for column, least, most in limits)
 
 
 @cache

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +43,7 @@ class Chunk:
         table: the columns NEEDED, each of numbers or of text.
         rows: shape (n,): each row's line in a CSV file, where the header is line 1; in Parquet its number from 1.
         broken: lines that are no rows.
-        read: share of the file that has been read, from 0 to 1.
+        size: bytes of the file that it took, as they are stored: those of all chunks are the file's.
         last: whether the file ends here.
     """
 
@@ -52,15 +51,15 @@ class Chunk:
     table: pa.Table
     rows: NDArray[np.int64]
     broken: tuple[BrokenLine, ...]
-    read: float
+    size: int
     last: bool
 
 
-def ignored_columns(path: Path, names: Sequence[str], hint: str = "") -> list[str]:
+def ignored_columns(path: str, names: Sequence[str], hint: str = "") -> list[str]:
     """Make sure that a file has every column that is needed, once; list those that are not looked at.
 
     Args:
-        path: of the file.
+        path: of the file, for messages.
         names: of its columns.
         hint: completes the message on columns that are missing.
 

@@ -1,22 +1,14 @@
-"""CSV files, plain or gzipped, chunk by chunk, in the memory of a chunk.
+"""CSV files parsed, chunk by chunk.
 
-A chunk is a number of lines, whatever they hold, so that chunks are the same every time. A good one is parsed by Arrow
-at once. Where a value is no number the chunk is read again as text, so that its good rows are kept, and where quotes or
-line breaks within values leave it unclear which line is which row, line by line.
+A good chunk is parsed by Arrow at once. Where a value is no number the chunk is read again as text, so that its good
+rows are kept, and where quotes or line breaks within values leave it unclear which line is which row, line by line.
 """
 
 from __future__ import annotations
 
-import codecs
 import csv
-import gzip
-import os
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, BinaryIO, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,46 +16,17 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from insurance_claims import schema
-from insurance_claims.errors import DataError
-from insurance_claims.scoring.batch.chunks import NEEDED, BrokenLine, Chunk, ignored_columns
+from insurance_claims.scoring.batch.chunks import NEEDED, BrokenLine, Chunk
+from insurance_claims.scoring.batch.csv_lines import Lines, csv_lines
 from insurance_claims.scoring.batch.inputs import Format
-
-_PIECE = 1 << 20
-"""Bytes read at a time. A line that spans two of these whole is none of a CSV file."""
-
-_MOST = 64 << 20
-"""Bytes of a chunk: of longer lines than claims have, it holds fewer."""
+from insurance_claims.scoring.batch.sources import Source
 
 
-_Unpacked: TypeAlias = IO[bytes] | gzip.GzipFile
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """Whole lines of a file."""
-
-    data: bytes
-    lines: int
-    last: bool
-    read: float
-
-
-def csv_ignored(path: Path, packing: Format) -> list[str]:
-    """Check a CSV file's header and give the names of the columns that are not looked at.
-
-    Raises:
-        DataError: the file cannot be read or has no header with every column that is needed.
-    """
-    with _opened(path, packing) as (_, stream):
-        _, names, line = _header(path, stream)
-        return ignored_columns(path, names, f". Its first line begins with {line[:60]!r}")
-
-
-def csv_chunks(path: Path, packing: Format, first: int, rows: int) -> Iterator[Chunk]:
+def csv_chunks(source: Source, packing: Format, first: int, rows: int) -> Iterator[Chunk]:
     """Read a CSV file from a chunk on.
 
     Args:
-        path: of a file that ``csv_ignored`` has seen.
+        source: of a file that ``csv_ignored`` has seen.
         packing: whether it is gzipped.
         first: number of the first chunk to parse. Those before it are only searched for line ends.
         rows: lines of a chunk.
@@ -71,100 +34,29 @@ def csv_chunks(path: Path, packing: Format, first: int, rows: int) -> Iterator[C
     Raises:
         DataError: the file cannot be read to its end, or holds a line without an end.
     """
-    with _opened(path, packing) as (raw, stream):
-        above, names, _ = _header(path, stream)
-        line = above + 1
-        size = os.fstat(raw.fileno()).st_size
-        for number, run in enumerate(_runs(path, raw, stream, rows, size)):
-            if number >= first:
-                yield _parse(names, run, number, line)
-            line += run.lines
+    for lines in csv_lines(source, packing, rows):
+        if lines.number >= first:
+            yield parse_lines(lines)
 
 
-@contextmanager
-def _opened(path: Path, packing: Format) -> Iterator[tuple[BinaryIO, _Unpacked]]:
-    """The file itself and its unpacked content."""
-    try:
-        with path.open("rb") as raw:
-            if packing is Format.GZIP:
-                with gzip.open(raw) as unpacked:
-                    yield raw, unpacked
-            else:
-                yield raw, raw
-    except EOFError:
-        raise DataError(f"{path} is a truncated gzip file: copy or download it again") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{path} is a damaged gzip file ({error}): copy or download it again"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _header(path: Path, stream: _Unpacked) -> tuple[int, list[str], str]:
-    """Lines up to the end of the header, the column names, and the header itself."""
-    number = 0
-    while line := stream.readline(_PIECE):
-        number += 1
-        text = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line
-        if text.strip():
-            shown = text.decode("utf-8", errors="replace").strip("\r\n")
-            return number, next(csv.reader([shown])), shown
-    raise DataError(f"{path} is empty: it holds neither column names nor rows")
-
-
-def _runs(path: Path, raw: BinaryIO, stream: _Unpacked, rows: int, size: int) -> Iterator[_Run]:
-    """What is left of a file in runs of ``rows`` lines; one empty run where nothing is left."""
-    waiting: tuple[bytes, int] | None = None
-    for run in _cut(path, stream, rows):
-        if waiting is not None:
-            yield _Run(*waiting, last=False, read=min(1.0, raw.tell() / size))
-        waiting = run
-    yield _Run(*(waiting or (b"", 0)), last=True, read=1.0)
-
-
-def _cut(path: Path, stream: _Unpacked, rows: int) -> Iterator[tuple[bytes, int]]:
-    pieces: list[bytes] = []
-    held = lines = 0
-    while piece := stream.read(_PIECE):
-        found = piece.count(b"\n")
-        if not found and pieces and b"\n" not in pieces[-1]:
-            raise DataError(f"{path} holds a line of more than {_PIECE:,} bytes: it is no CSV file")
-        while lines + found >= rows or (held + len(piece) >= _MOST and found):
-            taken = min(rows - lines, found)
-            end = _line_end(piece, taken)
-            yield b"".join([*pieces, piece[:end]]), lines + taken
-            piece, found = piece[end:], found - taken
-            pieces, held, lines = [], 0, 0
-        pieces.append(piece)
-        held, lines = held + len(piece), lines + found
-    if held:
-        rest = b"".join(pieces)
-        yield rest, lines + (not rest.endswith(b"\n"))
-
-
-def _line_end(data: bytes, line: int) -> int:
-    """The position after a line, counted from 1."""
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
-    return int(ends[line - 1]) + 1
-
-
-def _parse(names: Sequence[str], run: _Run, number: int, first_line: int) -> Chunk:
-    rows = np.arange(first_line, first_line + run.lines, dtype=np.int64)
+def parse_lines(lines: Lines) -> Chunk:
+    """Parse a chunk's lines. It depends on nothing else, so any process can do it."""
+    names, data = lines.names, lines.data
+    rows = np.arange(lines.first, lines.first + lines.count, dtype=np.int64)
     # Arrow takes a lone carriage return for the end of a line as well.
-    clear = run.data.count(b"\r") == run.data.count(b"\r\n")
+    clear = data.count(b"\r") == data.count(b"\r\n")
     try:
-        table = _numbers(names, run.data) if clear and run.lines else None
+        table = _numbers(names, data) if clear and lines.count else None
     except pa.ArrowInvalid:
         table = None
+    broken: list[BrokenLine] = []
     # Blank lines, and lines within quotes, make the count differ.
-    if table is not None and table.num_rows == run.lines:
-        return Chunk(number, table, rows, (), run.read, run.last)
-    lines, rows = _without_blank_lines(run.data, rows)
-    found = _as_text(names, lines, rows) if clear else None
-    table, broken = found or _line_by_line(names, lines, rows)
-    good = np.setdiff1d(rows, np.array([line.row for line in broken], dtype=np.int64))
-    return Chunk(number, table, good, tuple(broken), run.read, run.last)
+    if table is None or table.num_rows != lines.count:
+        kept, rows = _without_blank_lines(data, rows)
+        found = _as_text(names, kept, rows) if clear else None
+        table, broken = found or _line_by_line(names, kept, rows)
+        rows = np.setdiff1d(rows, np.array([line.row for line in broken], dtype=np.int64))
+    return Chunk(lines.number, table, rows, tuple(broken), lines.size, lines.last)
 
 
 def _without_blank_lines(

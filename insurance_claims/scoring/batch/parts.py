@@ -35,6 +35,7 @@ class Part:
         scored: rows with a score.
         quarantined: rows and lines without one.
         reasons: how often each column is to blame for that.
+        size: bytes of its input that it took, as they are stored.
         last: whether its input ends with it.
     """
 
@@ -42,6 +43,7 @@ class Part:
     scored: int
     quarantined: int
     reasons: Mapping[str, int]
+    size: int
     last: bool
 
 

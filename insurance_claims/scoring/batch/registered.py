@@ -10,7 +10,7 @@ from typing import Literal
 from insurance_claims import registry
 from insurance_claims.errors import ModelError, RegistryError
 from insurance_claims.model import load_model
-from insurance_claims.scoring.batch.run import BatchModel
+from insurance_claims.scoring.batch.job import BatchModel
 from insurance_claims.tracking import reported
 
 

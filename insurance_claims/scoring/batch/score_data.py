@@ -10,13 +10,16 @@ import argparse
 import os
 from pathlib import Path
 
+from insurance_claims.dask_cluster import SCHEDULER
 from insurance_claims.data.content import DATA_FILE
 from insurance_claims.errors import DataError
 from insurance_claims.files import whole_folder
 from insurance_claims.parameters import load_parameters
+from insurance_claims.scoring.batch.engines import ENGINES, choose_engine
+from insurance_claims.scoring.batch.job import CHUNK_ROWS, MAX_BAD, Options
 from insurance_claims.scoring.batch.progress import lines
 from insurance_claims.scoring.batch.registered import load_registered
-from insurance_claims.scoring.batch.run import CHUNK_ROWS, MAX_BAD, Options, Report, score_files
+from insurance_claims.scoring.batch.run import Report, score_files
 from insurance_claims.step import run_step, step_parser
 from insurance_claims.tracking import tracker
 
@@ -26,6 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
     data = arguments.raw / DATA_FILE
     if not data.is_file():
         raise DataError(f"{arguments.raw} is not a data version: it holds no {DATA_FILE}")
+    engine = choose_engine(arguments.engine, arguments.scheduler, arguments.threads)
     options = Options(
         headroom=load_parameters(arguments.parameters).scoring.headroom,
         chunk_rows=arguments.chunk_rows,
@@ -36,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
     print(f"scoring with version {model.version} of {model.name}", flush=True)
     # A step's output appears whole or not at all: here nothing is gone on with.
     with whole_folder(arguments.output) as aside:
-        report = score_files([str(data)], aside, model, options, lines(_say))
+        report = score_files([str(data)], aside, model, options, lines(_say), engine)
         _say(report.describe())
         _log(report)
         if report.too_many_bad:
@@ -105,7 +109,18 @@ def _parser() -> argparse.ArgumentParser:
         type=_positive,
         default=os.cpu_count() or 1,
         metavar="N",
-        help="that predict (default: one a processor)",
+        help="that predict; with --engine dask, workers (default: one a processor)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="local",
+        help="local, in this process, or dask, on a cluster (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help=f"of a running Dask scheduler (default: {SCHEDULER}, else processes on this machine)",
     )
     return parser
 

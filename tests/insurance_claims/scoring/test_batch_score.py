@@ -119,7 +119,7 @@ def test_a_version_is_a_number_or_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: Path
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
-    with pytest.raises(RegistryError, match="'newest' is no version"):
+    with pytest.raises(RegistryError, match="'newest' is no model version"):
         registered_scorer("claims", "newest")
     for version in ("3", "champion"):
         with pytest.raises(RegistryError, match=f"claims has no version {version}"):

@@ -98,7 +98,11 @@ def refusal(dataset: Path, tmp_path: Path, **training: Any) -> str:
     """What the step says where it must refuse; checks that it leaves nothing behind."""
     output = tmp_path / "out" / "model"
     arguments = argparse.Namespace(
-        dataset=dataset, output=output, parameters=write_parameters(tmp_path, **training)
+        dataset=dataset,
+        output=output,
+        parameters=write_parameters(tmp_path, **training),
+        engine="local",
+        scheduler=None,
     )
     with pytest.raises(ClaimsError) as refused:
         main(arguments)

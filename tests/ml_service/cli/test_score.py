@@ -19,8 +19,14 @@ from insurance_claims.data.synthesize import synthesize
 from insurance_claims.files import read_json
 from insurance_claims.model import load_model
 from insurance_claims.schema import FEATURE_NAMES
+from insurance_claims.scoring.batch import engines
+from insurance_claims.scoring.batch.job import Engine
+from insurance_claims.scoring.batch.run import score_here
 from ml_service.cli import score as score_module
 from ml_service.platforms.local.platform import LocalPlatform
+from tests.azurite import AzuriteProcess, azurite
+
+__all__ = ["azurite"]
 
 
 @pytest.fixture
@@ -75,6 +81,37 @@ def test_into_a_folder_with_the_champion_or_a_version(
     assert "version 1" in message(result)
 
 
+def test_blobs_are_scored_with_the_login_of_the_environment(
+    registered: LocalPlatform,
+    table: pd.DataFrame,
+    azurite: AzuriteProcess,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in azurite.environment.items():
+        monkeypatch.setenv(name, value)
+    container = azurite.container()
+    container.upload_blob("in/a.csv", Path("a.csv").read_bytes())
+    result = score(f"{azurite.url}/{container.container_name}/in", "--output", "out")
+    assert result.exit_code == 0, message(result)
+    assert result.stdout == "scored 200 of 200 rows with version 1\nwrote out\n"
+
+
+def test_the_engine_gets_scheduler_and_workers(
+    registered: LocalPlatform, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def choose(*arguments: object) -> Engine:
+        asked.append(arguments)
+        return score_here
+
+    monkeypatch.setattr(engines, "choose_engine", choose)
+    for number, words in enumerate([("--scheduler", "tcp://x:8786"), ("--threads", "3")]):
+        result = score("a.csv", "--output", f"out{number}", "--engine", "dask", *words)
+        assert result.exit_code == 0, message(result)
+    assert asked == [("dask", "tcp://x:8786", os.cpu_count()), ("dask", None, 3)]
+
+
 def test_too_many_bad_rows_exit_1_after_all_are_scored(
     registered: LocalPlatform, table: pd.DataFrame
 ) -> None:
@@ -96,6 +133,16 @@ def test_too_many_bad_rows_exit_1_after_all_are_scored(
         (["a.csv", "--env", "staging", "--threads", "1"], 2, "--threads is for scoring into"),
         (["a.csv", "--output", "scores.csv", "--json"], 2, "--json is for scoring into a folder"),
         (["a.csv", "b.csv"], 2, "over HTTP one file at a time"),
+        (["https://acme.blob.core.windows.net/c/a.csv"], 2, "over HTTP a file of this machine"),
+        (["a.csv", "--engine", "dask"], 2, "--engine is for scoring into a folder"),
+        (["a.csv", "--output", "out", "--engine", "spark"], 2, "there is no engine 'spark'"),
+        (["a.csv", "--output", "out", "--scheduler", "x:8786"], 2, "is for --engine dask"),
+        (
+            ["a.csv", "--output", "out", "--engine=dask", "--scheduler=x", "--threads=2"],
+            *(2, "leave --threads out"),
+        ),
+        (["a.csv", "--output", "https://acme.blob.core.windows.net/c/out"], 2, "is no folder"),
+        (["https://acme.blob.core.windows.net", "--output", "out"], 1, "no address of a container"),
         (["a.csv", "--output", ".", "--env", "staging"], 2, "is a folder"),
         (["a.csv", "--output", "out", "--model", "best"], 2, "not 'best'"),
         (["a.csv", "--output", "out", "--model", "7"], 1, "has no version 7"),

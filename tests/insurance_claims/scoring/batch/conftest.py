@@ -11,7 +11,8 @@ import pytest
 
 from insurance_claims.data.synthesize import synthesize
 from insurance_claims.model import load_model
-from insurance_claims.scoring.batch.run import BatchModel, Options, Report, score_files
+from insurance_claims.scoring.batch.job import BatchModel, Options
+from insurance_claims.scoring.batch.run import Report, score_files
 
 HEADROOM = 2.0
 CHUNK = 300
@@ -44,3 +45,18 @@ def score(model: BatchModel, tmp_path: Path) -> Score:
         )
 
     return run
+
+
+@pytest.fixture
+def damaged(tmp_path: Path, table: pd.DataFrame) -> Path:
+    """A CSV file with four bad rows and a line that is none."""
+    path = tmp_path / "damaged.csv"
+    bad = table.copy()
+    bad.loc[5, "ps_ind_01"] = 99
+    bad.loc[6, ["ps_ind_01", "ps_ind_04_cat"]] = [99, 5]
+    bad.loc[700, "ps_car_13"] = -1
+    bad["ps_reg_01"] = bad["ps_reg_01"].astype(object)
+    bad.loc[999, "ps_reg_01"] = "x"
+    bad.to_csv(path, index=False)
+    path.write_text(path.read_text() + "7,7\n")
+    return path

@@ -23,7 +23,7 @@ ODD = (-1.0, -2.0, 0.0, 0.5, 1.0, 3.0, 7.005, 8.0, 14.0, 15.0, 104.0, 105.0, -0.
 def chunk(table: Any, broken: tuple[BrokenLine, ...] = ()) -> Chunk:
     arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table)
     rows = np.arange(1, arrow.num_rows + 1, dtype=np.int64)
-    return Chunk(0, arrow.select(NEEDED), rows, broken, 1.0, True)
+    return Chunk(0, arrow.select(NEEDED), rows, broken, 1, True)
 
 
 def refused(row: list[float]) -> bool:

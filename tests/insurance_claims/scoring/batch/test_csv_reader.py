@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from insurance_claims.errors import DataError
-from insurance_claims.scoring.batch import csv_reader
+from insurance_claims.scoring.batch import csv_lines
 from insurance_claims.scoring.batch.checks import check_rows
 from insurance_claims.scoring.batch.chunks import Chunk
-from insurance_claims.scoring.batch.csv_reader import csv_chunks, csv_ignored
+from insurance_claims.scoring.batch.csv_lines import csv_ignored
+from insurance_claims.scoring.batch.csv_reader import csv_chunks
 from insurance_claims.scoring.batch.inputs import Format
+from insurance_claims.scoring.batch.local_files import LocalFile
 
 ROWS = 300
 
@@ -27,7 +29,7 @@ def write(path: Path, table: pd.DataFrame, **options: str) -> list[str]:
 
 
 def read(path: Path, first: int = 0, rows: int = ROWS) -> list[Chunk]:
-    return list(csv_chunks(path, Format.CSV, first, rows))
+    return list(csv_chunks(LocalFile(path), Format.CSV, first, rows))
 
 
 def scored(chunks: list[Chunk]) -> list[int]:
@@ -46,7 +48,7 @@ def test_chunks_hold_every_row_once_and_know_their_lines(
     assert scored(chunks) == table["id"].tolist()
 
 
-@pytest.mark.parametrize("rows", [1, 250, 999, 1000, 1001])
+@pytest.mark.parametrize("rows", [3, 250, 999, 1000, 1001])
 def test_chunks_end_where_the_file_does(tmp_path: Path, table: pd.DataFrame, rows: int) -> None:
     lines = write(tmp_path / "a.csv", table)
     (tmp_path / "b.csv").write_text("\n".join(lines))
@@ -75,13 +77,15 @@ def test_other_spellings_are_the_same_rows(tmp_path: Path, table: pd.DataFrame) 
     path.write_bytes(codecs.BOM_UTF8 + "\r\n".join(lines).encode())
     assert scored(read(path)) == expected
     write(path, table[table.columns[::-1]].assign(**{"more, of it": "x y"}))
-    assert csv_ignored(path, Format.CSV) == ["more, of it"]
+    assert csv_ignored(LocalFile(path), Format.CSV) == ["more, of it"]
     assert scored(read(path)) == expected
     path.write_text("\n".join(",".join(f'"{v}"' for v in line.split(",")) for line in lines))
     assert scored(read(path)) == expected
     with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
         file.write("\n".join(lines))
-    assert scored(list(csv_chunks(tmp_path / "a.csv.gz", Format.GZIP, 0, ROWS))) == expected
+    assert (
+        scored(list(csv_chunks(LocalFile(tmp_path / "a.csv.gz"), Format.GZIP, 0, ROWS))) == expected
+    )
 
 
 def test_bad_lines_are_known_by_their_number(tmp_path: Path, table: pd.DataFrame) -> None:
@@ -130,8 +134,8 @@ def test_long_lines_make_smaller_chunks(
     tmp_path: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path / "a.csv", table)
-    monkeypatch.setattr(csv_reader, "_PIECE", 8192)
-    monkeypatch.setattr(csv_reader, "_MOST", 32768)
+    monkeypatch.setattr(csv_lines, "_PIECE", 8192)
+    monkeypatch.setattr(csv_lines, "_MOST", 32768)
     chunks = read(tmp_path / "a.csv")
     assert max(chunk.table.num_rows for chunk in chunks) < ROWS
     assert scored(chunks) == table["id"].tolist()
@@ -151,7 +155,7 @@ def test_a_truncated_gzip_file_is_said_to_be_one(
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(table.to_csv(index=False).encode())[:cut])
     with pytest.raises(DataError, match="truncated gzip file"):
-        list(csv_chunks(path, Format.GZIP, 0, ROWS))
+        list(csv_chunks(LocalFile(path), Format.GZIP, 0, ROWS))
 
 
 @pytest.mark.parametrize(
@@ -165,11 +169,11 @@ def test_a_truncated_gzip_file_is_said_to_be_one(
 def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, content: str, reason: str) -> None:
     (tmp_path / "a.csv").write_text(content)
     with pytest.raises(DataError, match=reason):
-        csv_ignored(tmp_path / "a.csv", Format.CSV)
+        csv_ignored(LocalFile(tmp_path / "a.csv"), Format.CSV)
 
 
 def test_a_column_twice_is_refused(tmp_path: Path, table: pd.DataFrame) -> None:
     lines = write(tmp_path / "a.csv", table)
     (tmp_path / "a.csv").write_text(f"{lines[0]},ps_ind_01\n{lines[1]},5")
     with pytest.raises(DataError, match="1 columns more than once: ps_ind_01"):
-        csv_ignored(tmp_path / "a.csv", Format.CSV)
+        csv_ignored(LocalFile(tmp_path / "a.csv"), Format.CSV)

@@ -10,6 +10,7 @@ import pytest
 
 from insurance_claims.errors import DataError
 from insurance_claims.scoring.batch.inputs import Format, find_inputs, look_at
+from insurance_claims.scoring.batch.local_files import LocalFile
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 def found(folder: Path, *given: str) -> list[str]:
     paths = find_inputs([str(folder / name) for name in given], folder.parent / "out")
-    return [path.relative_to(folder).as_posix() for path in paths]
+    return [Path(path.name).relative_to(folder).as_posix() for path in paths]
 
 
 def test_files_folders_and_patterns(folder: Path) -> None:
@@ -69,7 +70,7 @@ def test_the_content_says_the_format(
     tmp_path: Path, name: str, content: bytes, expected: Format
 ) -> None:
     (tmp_path / name).write_bytes(content)
-    assert look_at(tmp_path / name).format is expected
+    assert look_at(LocalFile(tmp_path / name)).format is expected
 
 
 @pytest.mark.parametrize(
@@ -86,26 +87,26 @@ def test_what_cannot_be_data_is_refused(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=reason):
-        look_at(tmp_path / name)
+        look_at(LocalFile(tmp_path / name))
 
 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(DataError, match="not a regular file"):
-        look_at(tmp_path / "pipe.csv")
+        look_at(LocalFile(tmp_path / "pipe.csv"))
 
 
 def test_a_change_is_noticed_even_where_time_and_size_are_put_back(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("id,1")
-    before = look_at(path)
+    before = look_at(LocalFile(path))
     before.refuse_changes()
-    assert look_at(path).to_json() == before.to_json()
+    assert look_at(LocalFile(path)).to_json() == before.to_json()
     path.write_text("id,2")
-    os.utime(path, ns=(before.modified_ns, before.modified_ns))
+    os.utime(path, ns=(before.identity["modified_ns"], before.identity["modified_ns"]))
     with pytest.raises(DataError, match="was changed while it was read"):
         before.refuse_changes()
-    assert look_at(path).to_json() != before.to_json()
+    assert look_at(LocalFile(path)).to_json() != before.to_json()
     path.unlink()
     with pytest.raises(DataError, match="does not exist any more"):
         before.refuse_changes()

@@ -12,11 +12,12 @@ import pytest
 
 from insurance_claims.errors import DataError
 from insurance_claims.scoring.batch.chunks import NEEDED, Chunk
+from insurance_claims.scoring.batch.local_files import LocalFile
 from insurance_claims.scoring.batch.parquet_reader import parquet_chunks, parquet_ignored
 
 
 def read(path: Path, first: int = 0, rows: int = 300) -> list[Chunk]:
-    return list(parquet_chunks(path, first, rows))
+    return list(parquet_chunks(LocalFile(path), first, rows))
 
 
 def ids(chunks: list[Chunk]) -> list[int]:
@@ -59,7 +60,7 @@ def test_a_corrupt_row_group_is_named_and_those_before_it_are_read(
     end = start + group.column(5).total_compressed_size
     content[start + 30 : end] = bytes(255 - byte for byte in content[start + 30 : end])
     path.write_bytes(content)
-    chunks = parquet_chunks(path, 0, 300)
+    chunks = parquet_chunks(LocalFile(path), 0, 300)
     assert ids([next(chunks), next(chunks)]) == table["id"].tolist()[:600]
     with pytest.raises(DataError, match="cannot be read between rows 601 and 900"):
         next(chunks)
@@ -69,12 +70,12 @@ def test_columns_that_hold_no_numbers_are_refused(tmp_path: Path, table: pd.Data
     path = tmp_path / "a.parquet"
     table.assign(ps_ind_01=pd.Timestamp("2026-01-01"), more="x").to_parquet(path)
     with pytest.raises(DataError, match=r"timestamp\[.*\] in column ps_ind_01"):
-        parquet_ignored(path)
+        parquet_ignored(LocalFile(path))
     table.assign(more="x").to_parquet(path)
-    assert parquet_ignored(path) == ["more"]
+    assert parquet_ignored(LocalFile(path)) == ["more"]
     table.drop(columns=["ps_ind_01", "id"]).to_parquet(path)
     with pytest.raises(DataError, match="lacks 2 of the 58 columns that scoring needs: id, ps_ind"):
-        parquet_ignored(path)
+        parquet_ignored(LocalFile(path))
 
 
 def test_half_a_file_is_refused(tmp_path: Path, table: pd.DataFrame) -> None:
@@ -82,4 +83,4 @@ def test_half_a_file_is_refused(tmp_path: Path, table: pd.DataFrame) -> None:
     table.to_parquet(path)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DataError, match="damaged Parquet file"):
-        parquet_ignored(path)
+        parquet_ignored(LocalFile(path))

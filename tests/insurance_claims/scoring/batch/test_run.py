@@ -20,15 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from insurance_claims import schema
 from insurance_claims.data.synthesize import write_synthetic
 from insurance_claims.errors import ClaimsError, DataError, ModelError
 from insurance_claims.model import Model
 from insurance_claims.scoring.batch import run as run_module
+from insurance_claims.scoring.batch.job import BatchModel, Options
 from insurance_claims.scoring.batch.parquet_reader import parquet_chunks
 from insurance_claims.scoring.batch.plan import planned
 from insurance_claims.scoring.batch.progress import Progress, lines
-from insurance_claims.scoring.batch.run import BatchModel, Options, Report, score_files
+from insurance_claims.scoring.batch.run import Report, score_files
+from insurance_claims.scoring.batch.sources import Source
+from tests.insurance_claims.scoring.batch.outputs import contents, expected, scores
 
 Score = Callable[..., Report]
 
@@ -37,7 +39,8 @@ import sys
 from pathlib import Path
 from insurance_claims.errors import ClaimsError
 from insurance_claims.model import load_model
-from insurance_claims.scoring.batch.run import BatchModel, Options, score_files
+from insurance_claims.scoring.batch.job import BatchModel, Options
+from insurance_claims.scoring.batch.run import score_files
 
 folder, output, *inputs = sys.argv[1:]
 model = BatchModel(load_model(Path(folder)), "claims", 3)
@@ -46,42 +49,6 @@ try:
 except ClaimsError as error:
     sys.exit(f"error: {error}")
 """
-
-
-def scores(out: Path) -> pd.DataFrame:
-    """Every part, in the order of the parts' names."""
-    parts = sorted((out / "scores").glob("*.parquet"))
-    return pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True)
-
-
-def contents(out: Path) -> dict[str, bytes]:
-    """Every file but the manifest, which holds the time."""
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name != "scores.json"
-    }
-
-
-def expected(model: BatchModel, table: pd.DataFrame) -> pd.DataFrame:
-    rows = table[list(schema.FEATURE_NAMES)].to_numpy(dtype=float)
-    found = {"id": table["id"].to_numpy(), "score": model.model.predict(rows), "model_version": 3}
-    return pd.DataFrame(found)
-
-
-@pytest.fixture
-def damaged(tmp_path: Path, table: pd.DataFrame) -> Path:
-    """A CSV file with four bad rows and a line that is none."""
-    path = tmp_path / "damaged.csv"
-    bad = table.copy()
-    bad.loc[5, "ps_ind_01"] = 99
-    bad.loc[6, ["ps_ind_01", "ps_ind_04_cat"]] = [99, 5]
-    bad.loc[700, "ps_car_13"] = -1
-    bad["ps_reg_01"] = bad["ps_reg_01"].astype(object)
-    bad.loc[999, "ps_reg_01"] = "x"
-    bad.to_csv(path, index=False)
-    path.write_text(path.read_text() + "7,7\n")
-    return path
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
@@ -263,10 +230,10 @@ def test_a_full_disk_leaves_whole_parts_and_can_be_gone_on_from(
     assert contents(out) == contents(tmp_path / "whole")
 
 
-def changing(path: Path, change: Callable[[], Any]) -> Callable[[Path, int, int], Iterator[Any]]:
+def changing(change: Callable[[], Any]) -> Callable[[Source, int, int], Iterator[Any]]:
     """A reader under which the file changes once the second chunk has been read."""
 
-    def chunks(file: Path, first: int, rows: int) -> Iterator[Any]:
+    def chunks(file: Source, first: int, rows: int) -> Iterator[Any]:
         for chunk in parquet_chunks(file, first, rows):
             if chunk.number == 1:
                 change()
@@ -287,7 +254,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(
         "replaced": lambda: other.rename(path),
         "removed": path.unlink,
     }
-    monkeypatch.setattr(run_module, "parquet_chunks", changing(path, changes[how]))
+    monkeypatch.setattr(run_module, "parquet_chunks", changing(changes[how]))
     with pytest.raises(DataError, match="changed while it was read|does not exist any more"):
         score(path)
     names = [name for name in contents(tmp_path / "out") if name != "plan.json"]

@@ -13,11 +13,13 @@ from insurance_claims.data.content import write_version
 from insurance_claims.errors import ClaimsError, DataError, ModelError, RegistryError
 from insurance_claims.files import read_json
 from insurance_claims.scoring.batch import score_data
+from insurance_claims.scoring.batch.job import BatchModel, Engine
 from insurance_claims.scoring.batch.registered import load_registered
-from insurance_claims.scoring.batch.run import BatchModel
+from insurance_claims.scoring.batch.run import score_here
 from ml_service.pipeline import find_pipeline, load_pipeline
 from ml_service.platforms.base import RunStatus
 from ml_service.platforms.local.platform import LocalPlatform
+from tests.insurance_claims.scoring.batch.outputs import scores
 
 NAME = "claims"
 
@@ -57,11 +59,6 @@ def step(raw: Path, output: Path, *more: str) -> None:
     score_data.main(score_data._parser().parse_args([*words, *more]))
 
 
-def scores(folder: Path) -> pd.DataFrame:
-    parts = sorted((folder / "scores").iterdir())
-    return pd.concat([pd.read_parquet(path) for path in parts], ignore_index=True)
-
-
 def test_the_step_scores_with_the_version_that_it_is_told(
     registered: LocalPlatform, raw: Path, tmp_path: Path, table: pd.DataFrame, model: BatchModel
 ) -> None:
@@ -74,6 +71,22 @@ def test_the_step_scores_with_the_version_that_it_is_told(
         assert item["id"].tolist() == table["id"].tolist()
         assert item["score"].tolist() == found[0]["score"].tolist()
     assert read_json(tmp_path / "champion" / "scores.json")["parts"] == 4
+
+
+def test_the_step_scores_where_it_is_told(
+    registered: LocalPlatform, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def choose(*arguments: object) -> Engine:
+        asked.append(arguments)
+        return score_here
+
+    monkeypatch.setattr(score_data, "choose_engine", choose)
+    step(raw, tmp_path / "scores", "--engine", "dask", "--scheduler", "tcp://x:8786")
+    step(raw, tmp_path / "again")
+    assert asked == [("dask", "tcp://x:8786", 1), ("local", None, 1)]
+    assert len(scores(tmp_path / "scores")) == 1000
 
 
 def test_too_many_bad_rows_fail_the_step_and_leave_nothing(
@@ -97,7 +110,9 @@ def test_a_folder_without_data_is_refused(registered: LocalPlatform, tmp_path: P
         step(tmp_path, tmp_path / "scores")
 
 
-@pytest.mark.parametrize("words", [("--max-bad", "2"), ("--threads", "0"), ("--chunk-rows", "x")])
+@pytest.mark.parametrize(
+    "words", [("--max-bad", "2"), ("--threads", "0"), ("--chunk-rows", "x"), ("--engine", "spark")]
+)
 def test_options_out_of_range_are_wrong_use(raw: Path, tmp_path: Path, words: Any) -> None:
     with pytest.raises(SystemExit) as end:
         step(raw, tmp_path / "scores", *words)
