@@ -126,6 +126,44 @@ def storage_login() -> StorageLogin:
     return StorageLogin(key, None if key or sas is None else sas.removeprefix("?"))
 
 
+def arrow_files(container: ContainerAddress) -> Any:
+    """Arrow's file system for the account that a container is in.
+
+    Raises:
+        StorageError: Arrow was built without it.
+        OSError: nobody is logged in.
+    """
+    try:
+        from pyarrow.fs import AzureFileSystem
+    except ImportError:
+        raise StorageError(
+            "this build of pyarrow reads no blobs: install the one of PyPI, or copy the blobs into a folder"
+        ) from None
+    login = storage_login()
+    # Arrow puts the token behind addresses as it is.
+    known = {"account_key": login.key, "sas_token": f"?{login.sas}" if login.sas else None}
+    # Listing asks the account's other endpoint whether it has folders; an emulator has one for both.
+    authority = container.authority.replace(".blob.", ".dfs.", 1)
+    files = AzureFileSystem(
+        container.account,
+        blob_storage_authority=arrow_domain(container, container.authority),
+        blob_storage_scheme=container.scheme,
+        dfs_storage_authority=arrow_domain(container, authority),
+        dfs_storage_scheme=container.scheme,
+        **{name: value for name, value in known.items() if value},
+    )
+    if not any(known.values()):
+        # Opening a file ends the process where nobody is logged in; this says so instead.
+        files.get_file_info(f"{container.container}/.")
+    return files
+
+
+def arrow_domain(container: ContainerAddress, authority: str) -> str:
+    """An authority as Arrow takes it: it puts the account before one that begins with a dot, else after it."""
+    own = authority.startswith(f"{container.account}.")
+    return authority.removeprefix(container.account) if own else authority
+
+
 def folder_etag(status: os.stat_result) -> str:
     """What tells the states of a file in a folder apart, as an ETag does in Azure Storage."""
     return f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
@@ -169,19 +207,11 @@ class _Folder:
 
 class _Container:
     def __init__(self, address: ContainerAddress) -> None:
-        from pyarrow.fs import AzureFileSystem
-
-        login = storage_login()
-        # Arrow puts it behind the address as it is.
-        sas = f"?{login.sas}" if login.sas else None
-        known = {"account_key": login.key, "sas_token": sas}
-        self._files = AzureFileSystem(
-            address.account,
-            blob_storage_authority=address.authority,
-            blob_storage_scheme=address.scheme,
-            **{name: value for name, value in known.items() if value},
-        )
         self._container = address.container
+        try:
+            self._files = arrow_files(address)
+        except OSError as error:
+            raise self._error("anything", error) from None
 
     def read(self, name: str) -> bytes:
         try:

@@ -20,7 +20,12 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 
 from insurance_claims.errors import DataError
-from insurance_claims.ingestion.storage import ContainerAddress, container_address, storage_login
+from insurance_claims.ingestion.storage import (
+    ContainerAddress,
+    StorageError,
+    arrow_files,
+    container_address,
+)
 from insurance_claims.scoring.batch.sources import Look, is_data, reason
 
 _HEAD = 64
@@ -118,36 +123,11 @@ def _taken_apart(address: str) -> tuple[ContainerAddress, str]:
 
 @cache
 def _files(container: ContainerAddress) -> Any:
-    """Arrow's file system for an account, of this process alone: another one logs in by itself."""
+    """Of this process alone: another one logs in by itself."""
     try:
-        from pyarrow.fs import AzureFileSystem
-    except ImportError:
-        raise DataError(
-            "this build of pyarrow reads no blobs: install the one of PyPI, or copy the blobs into a folder"
-        ) from None
-    login = storage_login()
-    # Arrow puts the token behind addresses as it is.
-    known = {"account_key": login.key, "sas_token": f"?{login.sas}" if login.sas else None}
-    # Listing asks the account's other endpoint whether it has folders; an emulator has one for both.
-    authority = container.authority.replace(".blob.", ".dfs.", 1)
-    files = AzureFileSystem(
-        container.account,
-        blob_storage_authority=_domain(container, container.authority),
-        blob_storage_scheme=container.scheme,
-        dfs_storage_authority=_domain(container, authority),
-        dfs_storage_scheme=container.scheme,
-        **{name: value for name, value in known.items() if value},
-    )
-    if not any(known.values()):
-        # Opening a file ends the process where nobody is logged in; this says so instead.
-        files.get_file_info(_path(container, "."))
-    return files
-
-
-def _domain(container: ContainerAddress, authority: str) -> str:
-    """An authority as Arrow takes it: it puts the account before one that begins with a dot, else after it."""
-    own = authority.startswith(f"{container.account}.")
-    return authority.removeprefix(container.account) if own else authority
+        return arrow_files(container)
+    except StorageError as error:
+        raise DataError(str(error)) from None
 
 
 def _below(container: ContainerAddress, folder: str, address: str) -> list[str]:

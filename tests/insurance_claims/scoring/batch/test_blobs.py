@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from insurance_claims.errors import ClaimsError, DataError
-from insurance_claims.ingestion.storage import ContainerAddress, StorageError
+from insurance_claims.ingestion.storage import ContainerAddress, StorageError, arrow_domain
 from insurance_claims.scoring.batch import blobs
 from insurance_claims.scoring.batch.inputs import find_inputs
 from insurance_claims.scoring.batch.job import BatchModel, Options
@@ -300,4 +300,4 @@ def test_a_service_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch
 )
 def test_arrow_asks_the_host_of_the_address(authority: str, account: str, domain: str) -> None:
     container = ContainerAddress("https", authority, account, "claims")
-    assert blobs._domain(container, authority) == domain
+    assert arrow_domain(container, authority) == domain
