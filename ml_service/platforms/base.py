@@ -6,6 +6,7 @@ passes. Whatever fails raises PlatformError (or another ClaimsError) with what i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -286,6 +287,23 @@ class Documents(Protocol):
 
     def lock(self, name: str) -> AbstractContextManager[object]:
         """Held by one process at a time, and let go when that dies. Reentrant within one ``Documents``."""
+
+
+_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+"""No part begins with a dot: a platform keeps files of its own there."""
+
+
+def checked_document_name(name: str) -> str:
+    """The name of a document, or of a folder of documents.
+
+    Raises:
+        PlatformError: it could lead elsewhere.
+    """
+    if not all(_PART.fullmatch(part) for part in name.split("/")):
+        raise PlatformError(
+            f"{name!r} is no name of a document: parts of letters, digits, dots, hyphens and _, with / between"
+        )
+    return name
 
 
 class Platform(Protocol):

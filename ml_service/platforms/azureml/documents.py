@@ -6,7 +6,6 @@ tears nothing. A lock is the lease of a blob beside them.
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +15,10 @@ from typing import Any
 
 from ml_service.platforms.azureml.errors import passes, status, translated
 from ml_service.platforms.azureml.leases import Lease
-from ml_service.platforms.base import PlatformError
+from ml_service.platforms.base import PlatformError, checked_document_name
 
 _DOCUMENTS = "mlops/documents/"
 _LOCKS = "mlops/locks/"
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _ATTEMPTS = 20
 _MOVED = 412
 """Status of an append whose condition on the blob's end does not hold."""
@@ -88,7 +86,7 @@ class AzureDocuments:
         Raises:
             PlatformError: they cannot be listed.
         """
-        prefix = f"{_DOCUMENTS}{_checked(folder)}/"
+        prefix = f"{_DOCUMENTS}{checked_document_name(folder)}/"
         container = self._container
         with translated(f"listing the documents in {folder}"):
             found = container.list_blob_names(name_starts_with=prefix)
@@ -105,7 +103,7 @@ class AzureDocuments:
         """
         kept = self._locks.get(name)
         if kept is None:
-            checked = _checked(name)
+            checked = checked_document_name(name)
             blob = self._container.get_blob_client(_LOCKS + checked)
             kept = self._locks.setdefault(name, _Lock(Lease(blob, name, self._sleep)))
         with kept.turn:
@@ -128,7 +126,7 @@ class AzureDocuments:
                 )
 
     def _blob(self, name: str) -> Any:
-        checked = _checked(name)
+        checked = checked_document_name(name)
         return self._container.get_blob_client(_DOCUMENTS + checked)
 
     @cached_property
@@ -207,11 +205,3 @@ class _Appending:
             return False
         found: bytes = self._blob.download_blob(self._position, len(self._block)).readall()
         return found == self._block
-
-
-def _checked(name: str) -> str:
-    if not all(_PART.fullmatch(part) for part in name.split("/")):
-        raise PlatformError(
-            f"{name!r} is no name of a document: parts of letters, digits, dots, hyphens and _, with / between"
-        )
-    return name

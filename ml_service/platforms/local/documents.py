@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from insurance_claims.files import write_whole
-from ml_service.platforms.base import PlatformError
-
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-"""No part begins with a dot: those are files that are being written, and locks."""
+from ml_service.platforms.base import PlatformError, checked_document_name
 
 _WAIT_SECONDS = 180
 """How long a command waits for another one that holds a lock."""
@@ -116,12 +112,7 @@ class LocalDocuments:
             lock.release()
 
     def _path(self, name: str) -> Path:
-        parts = name.split("/")
-        if not all(_PART.fullmatch(part) for part in parts):
-            raise PlatformError(
-                f"{name!r} is no name of a document: parts of letters, digits, dots, hyphens and _, with / between"
-            )
-        return self._folder.joinpath(*parts)
+        return self._folder.joinpath(*checked_document_name(name).split("/"))
 
 
 def _not_written(path: Path, error: OSError) -> PlatformError:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import http.client
 import json
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from ml_service.platforms.local.programs import Serving
 from ml_service.platforms.local.serving_command import SCORE_SCRIPT
 from ml_service.platforms.local.supervision import Supervisor
 from ml_service.smoke_test import example_rows
+from tests.ml_service.platforms.local.light_load import light_load
 
 pytestmark = pytest.mark.slow
 
@@ -111,27 +111,10 @@ class Place:
                     found.append(process)
         return found
 
-    @contextmanager
-    def load(self) -> Iterator[Counter[str]]:
-        """Light load from one client: statuses, or names of errors, counted."""
-        counts: Counter[str] = Counter()
-        stop = threading.Event()
+    def load(self) -> AbstractContextManager[Counter[str]]:
+        """Light load from one client."""
         endpoint = self.get()
-
-        def send() -> None:
-            while not stop.wait(0.01):
-                try:
-                    counts[str(ask(endpoint)[0])] += 1
-                except (OSError, http.client.HTTPException) as error:
-                    counts[type(error).__name__] += 1
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        try:
-            yield counts
-        finally:
-            stop.set()
-            thread.join()
+        return light_load(lambda: ask(endpoint)[0], 0.01)
 
 
 @pytest.fixture(scope="module")

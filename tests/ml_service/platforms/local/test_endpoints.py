@@ -10,11 +10,10 @@ import socket
 import stat
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +27,7 @@ from ml_service.platforms.local.endpoints import LocalEndpoints
 from ml_service.platforms.local.routes import read_routes
 from ml_service.platforms.local.supervision import Supervisor
 from ml_service.smoke_test import example_rows
+from tests.ml_service.platforms.local.light_load import light_load
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 BODY = json.dumps({"data": example_rows(1)}).encode()
@@ -111,26 +111,9 @@ def ask(endpoint: Endpoint, version: int | None = None) -> tuple[int, str | None
         connection.close()
 
 
-@contextmanager
-def load(endpoint: Endpoint) -> Iterator[Counter[str]]:
-    """Light load from one client: what came back, counted by status, or by the error's name."""
-    counts: Counter[str] = Counter()
-    stop = threading.Event()
-
-    def send() -> None:
-        while not stop.wait(0.02):
-            try:
-                counts[str(ask(endpoint)[0])] += 1
-            except (OSError, http.client.HTTPException) as error:
-                counts[type(error).__name__] += 1
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        yield counts
-    finally:
-        stop.set()
-        thread.join()
+def load(endpoint: Endpoint) -> AbstractContextManager[Counter[str]]:
+    """Light load from one client."""
+    return light_load(lambda: ask(endpoint)[0], 0.02)
 
 
 def test_an_endpoint_outlives_its_command_and_is_found(place: Place) -> None:
