@@ -29,6 +29,12 @@ _PATIENCE_SECONDS = 10.0
 _SILENT_SECONDS = 0.1
 """A server that is full and answers nothing for so long is stuck: a busy one answers a row a millisecond."""
 
+_BURST, _STANDING = 64, 16
+_STANDING_SECONDS = 0.25
+"""How many requests for each worker a version may have in hand: many for a moment, fewer where they have been more than
+it works on for so long. A burst passes, and a queue that stands, which makes everybody wait and nobody faster, does not
+form. After Nichols and Jacobson, Controlling queue delay, 2012."""
+
 log = logging.getLogger("router")
 
 
@@ -61,11 +67,15 @@ class ScoreRequest:
 
 @dataclass(slots=True)
 class _Load:
-    """What a version has to do: requests in hand, and when it last answered or began to have any."""
+    """What a version has to do: requests in hand, and when it last answered or began to have any.
+
+    ``relaxed`` is when it last had no more requests in hand than it works on.
+    """
 
     in_flight: int = 0
     heard: float = 0.0
     answered: float | None = None
+    relaxed: float = 0.0
 
 
 class Forwarder:
@@ -74,14 +84,14 @@ class Forwarder:
     Args:
         recorder: is told what each version did.
         timeout_seconds: for a server's whole answer.
-        most_in_flight: requests that a version may have in hand; further ones are refused at once.
+        workers: of a version: what works on requests at the same time.
     """
 
-    def __init__(self, recorder: Recorder, timeout_seconds: float, most_in_flight: int) -> None:
+    def __init__(self, recorder: Recorder, timeout_seconds: float, workers: int) -> None:
         self.routes = Routes(0, {})
         self._recorder = recorder
         self._timeout_seconds = timeout_seconds
-        self._most_in_flight = most_in_flight
+        self._workers = workers
         self._random = random.Random()
         self._loads: defaultdict[int, _Load] = defaultdict(_Load)
         self._copies: set[asyncio.Task[None]] = set()
@@ -177,7 +187,12 @@ class Forwarder:
         return [version for version in versions if version in self.routes.backends]
 
     def _has_room(self, version: int) -> bool:
-        return self._loads[version].in_flight < self._most_in_flight
+        load = self._loads[version]
+        now = time.perf_counter()
+        if load.in_flight <= self._workers:
+            load.relaxed = now
+        stands = now - load.relaxed > _STANDING_SECONDS
+        return load.in_flight < self._workers * (_STANDING if stands else _BURST)
 
     async def _attempt(
         self, version: int, request: ScoreRequest, seconds: float

@@ -14,6 +14,7 @@ from pathlib import Path
 import ml_service
 from insurance_claims.errors import ClaimsError
 from insurance_claims.files import read_json
+from insurance_claims.monitoring import collection
 from insurance_claims.parameters import load_parameters
 from ml_service.platforms.local import worker_starts
 from ml_service.platforms.local.private import write_private
@@ -22,11 +23,7 @@ from ml_service.platforms.local.supervision import Program
 
 ROUTER = "router"
 
-IN_HAND = 32
-"""Requests that a worker may have in hand, the one that it scores included. It answers a row in about a millisecond, so
-the last in line waits some 30 ms; and so many clients may ask at the same moment before one is told to come again."""
-
-_PASSED_ON = ("APPLICATIONINSIGHTS_CONNECTION_STRING",)
+_PASSED_ON = ("APPLICATIONINSIGHTS_CONNECTION_STRING", *collection.VARIABLES)
 """Variables of whoever starts a version that its server gets. Kept in a private file, for another command that changes
 the endpoint later may have others, and must not restart the server by that."""
 
@@ -64,7 +61,7 @@ class Programs:
         argv = [sys.executable, "-m", "ml_service.platforms.local.router"]
         argv += ["--state", str(self._folder), "--port", str(router_port)]
         argv += ["--max-body-bytes", str(limit)]
-        argv += ["--most-in-flight", str(IN_HAND * self._serving.workers)]
+        argv += ["--workers", str(self._serving.workers)]
         # What `python -m` finds must not depend on where the command was typed.
         root = Path(ml_service.__file__).resolve().parent.parent
         router = Program(ROUTER, argv, {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"})

@@ -14,6 +14,7 @@ import signal
 import sys
 from pathlib import Path
 
+import uvloop
 from aiohttp import web
 
 from insurance_claims.errors import ClaimsError
@@ -28,6 +29,9 @@ from ml_service.platforms.local.observation_store import (
 )
 from ml_service.platforms.local.recording import Recorder
 from ml_service.platforms.local.routes import KEY_FILE, PROCESS_FILE
+
+_SWITCH_SECONDS = 0.0005
+"""How long the thread that writes observations may keep the interpreter while requests wait, a tenth of the usual."""
 
 log = logging.getLogger("router")
 
@@ -71,9 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--max-body-bytes", type=int, default=8388608)
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for a whole answer")
-    parser.add_argument(
-        "--most-in-flight", type=int, default=32, help="requests that a version may have in hand"
-    )
+    parser.add_argument("--workers", type=int, default=1, help="workers of a version")
     parser.add_argument(
         "--keep-days", type=float, default=KEEP_DAYS, help="how long observations are kept"
     )
@@ -91,11 +93,12 @@ def main() -> None:
             raise ClaimsError(f"{folder / KEY_FILE} is empty")
         writer = ObservationWriter(folder / OBSERVATIONS_FILE, arguments.keep_days)
         recorder = Recorder(writer)
-        forwarder = Forwarder(recorder, arguments.timeout, arguments.most_in_flight)
+        forwarder = Forwarder(recorder, arguments.timeout, arguments.workers)
         gateway = Gateway(
             folder, key, arguments.max_body_bytes, arguments.timeout, forwarder, recorder
         )
-        asyncio.run(serve(gateway, recorder, folder, arguments.port))
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        uvloop.run(serve(gateway, recorder, folder, arguments.port))
         writer.close()
     except (ClaimsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)

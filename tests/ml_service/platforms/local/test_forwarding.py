@@ -49,7 +49,9 @@ class Place:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen = Noted()
-        self.forwarder = Forwarder(self.seen, timeout_seconds=0.2, most_in_flight=2)
+        self.forwarder = Forwarder(self.seen, timeout_seconds=0.2, workers=1)
+        monkeypatch.setattr(forwarding, "_BURST", 2)
+        monkeypatch.setattr(forwarding, "_STANDING", 2)
         self.servers: dict[int, Serve] = {}
         self.got: Counter[int] = Counter()
         monkeypatch.setattr(forwarding, "exchange", self._exchange)
@@ -224,6 +226,40 @@ def _fill(place: Place) -> list[int]:
 def test_a_full_version_takes_requests_again(place: Place) -> None:
     _fill(place)
     assert run(place.ask()) == (200, 1)
+
+
+@pytest.mark.parametrize(("standing_seconds", "taken"), [(3600, 4), (-1, 3)])
+def test_a_burst_is_taken_and_a_queue_that_stands_is_not(
+    place: Place, monkeypatch: pytest.MonkeyPatch, standing_seconds: float, taken: int
+) -> None:
+    monkeypatch.setattr(forwarding, "_STANDING_SECONDS", standing_seconds)
+    monkeypatch.setattr(forwarding, "_BURST", 4)
+    monkeypatch.setattr(forwarding, "_STANDING", 3)
+    place.route({1: hangs}, {1: 100})
+
+    async def ask() -> list[tuple[int, int | None]]:
+        return await asyncio.gather(*(place.ask() for _ in range(6)))
+
+    statuses = Counter(status for status, _ in run(ask()))
+    assert statuses == {504: taken, 503: 6 - taken}
+
+
+def test_a_version_that_caught_up_takes_a_burst_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarding, "_STANDING_SECONDS", 0.1)
+    monkeypatch.setattr(forwarding, "_BURST", 4)
+    place.route({1: hangs}, {1: 100})
+
+    async def ask() -> list[Counter[int]]:
+        found = []
+        for _ in range(2):
+            # All of them end after twice the time for which a queue may stand.
+            answers = await asyncio.gather(*(place.ask() for _ in range(6)))
+            found.append(Counter(status for status, _ in answers))
+        return found
+
+    assert run(ask()) == [{504: 4, 503: 2}] * 2
 
 
 def test_copies_are_made_behind_the_answer_and_their_answers_reach_nobody(place: Place) -> None:

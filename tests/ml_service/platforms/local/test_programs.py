@@ -56,7 +56,7 @@ def test_without_telemetry_a_server_has_none(
 
 def test_the_router_takes_as_many_requests_as_the_workers_can(programs: Programs) -> None:
     router, server, _ = programs.of(8000, {1: 8001, 2: 8002})
-    assert router.argv[router.argv.index("--most-in-flight") + 1] == "64"
+    assert router.argv[router.argv.index("--workers") + 1] == "2"
     assert server.argv[server.argv.index("--workers") + 1] == "2"
 
 
@@ -64,11 +64,14 @@ def test_restarts_are_counted(programs: Programs, monkeypatch: pytest.MonkeyPatc
     programs.keep_variables(1)
     assert (programs.restarts(1, 60), programs.last_start(1)) == (0, 0.0)
     monkeypatch.setenv(worker_starts.VARIABLE, servers(programs)[0].env[worker_starts.VARIABLE])
+    niceness: list[int] = []
+    monkeypatch.setattr(os, "nice", niceness.append)
     for expected in (0, 0, 1, 2):
         # As gunicorn does in each new worker.
         worker_starts.post_fork(None, None)
         assert programs.restarts(1, 60) == expected
     assert abs(programs.last_start(1) - time.time()) < 60
+    assert niceness == [worker_starts.NICENESS] * 4
     assert programs.restarts(1, seconds=-1) == 0
     assert programs.restarts(2, 60) == 0
     programs.forget_starts(1)
