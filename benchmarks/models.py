@@ -33,7 +33,7 @@ def make_model(model_dir: Path, trees: int = TREES, leaves: int = LEAVES) -> NDA
     """Train on noise, for scoring takes as long as with a model that knows something.
 
     Args:
-        model_dir: becomes a model folder that also holds the classifier as a pickle.
+        model_dir: becomes a model folder; beside it comes the classifier as a pickle.
         trees: how many.
         leaves: of each tree, at most.
 
@@ -48,5 +48,5 @@ def make_model(model_dir: Path, trees: int = TREES, leaves: int = LEAVES) -> NDA
     classifier.fit(rows, claims, feature_name=list(schema.FEATURE_NAMES))
     model_dir.mkdir(parents=True)
     save_model(model_dir, classifier.booster_.model_to_string(), {})
-    joblib.dump(classifier, model_dir / PICKLE)
+    joblib.dump(classifier, model_dir.parent / PICKLE)
     return rows

@@ -123,7 +123,7 @@ def _inference_server(model_dir: Path, workers: int, script: Path) -> _Command:
 
 
 def _mlflow(model_dir: Path, workers: int) -> _Command:
-    path = model_dir / _MLFLOW_MODEL
+    path = model_dir.parent / _MLFLOW_MODEL
     if not path.exists():
         booster = lgb.Booster(model_file=model_dir / MODEL_FILE)
         # Named, so that nothing is inferred by loading it.

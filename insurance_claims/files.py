@@ -82,14 +82,19 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ClaimsError: it is missing or not JSON.
+        ClaimsError: it is missing, cannot be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ClaimsError(f"{path} does not exist") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ClaimsError(f"{path} cannot be read: {error.strerror}") from None
+    # Not only what json finds wrong: bytes that are no UTF-8 and numbers of too many digits too.
+    except ValueError as error:
         raise ClaimsError(f"{path} is not JSON: {error}") from None
+    except RecursionError:
+        raise ClaimsError(f"{path} is not JSON that can be read: it is nested too deeply") from None
 
 
 def sha256_of_file(path: Path) -> str:

@@ -23,6 +23,9 @@ MODEL_FILE = "model.txt"
 METADATA_FILE = "model.json"
 FORMAT = "lightgbm-text"
 
+_PASSIVE = frozenset({".json", ".md", ".png", ".svg", ".txt"})
+"""Endings of the files that a model folder may hold: none of them is code, and nothing loads one as code."""
+
 # Public in LightGBM's C interface, private in its Python package, which is pinned for this.
 _LIBRARY = lgb.basic._LIB  # type: ignore[attr-defined]
 _WIDTH = len(schema.FEATURE_NAMES)
@@ -164,8 +167,10 @@ def load_model(folder: Path) -> Model:
     """Load and check a model folder.
 
     Raises:
-        ModelError: it is incomplete, was changed after it was written, or does not fit the schema.
+        ModelError: it is incomplete, was changed after it was written, holds files that are no part of a model, or
+            does not fit the schema.
     """
+    _refuse_strangers(folder)
     metadata = read_metadata(folder)
     path = folder / MODEL_FILE
     try:
@@ -189,3 +194,15 @@ def load_model(folder: Path) -> Model:
             f"{path} gives {booster.num_model_per_iteration()} scores a row, expected one"
         )
     return Model(booster, metadata)
+
+
+def _refuse_strangers(folder: Path) -> None:
+    strangers = [
+        path for path in folder.rglob("*") if path.suffix not in _PASSIVE and not path.is_dir()
+    ]
+    if strangers:
+        name = min(strangers).relative_to(folder)
+        raise ModelError(
+            f"{folder} holds {name}, which is no part of a model: only text, JSON, Markdown and pictures are, for "
+            "nothing else can be told from a pickle, which is code. Take the model from where it was registered"
+        )

@@ -9,6 +9,7 @@ two champions or none, and the tags are its history.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from insurance_claims.errors import RegistryError
+from insurance_claims.files import sha256_of_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -28,6 +30,9 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 CHAMPION_SINCE = "champion_since"
 CHAMPION_REASON = "champion_reason"
 MODEL_SHA256 = "model_sha256"
+FILES_SHA256 = "files_sha256"
+
+_MODEL_FILE = "model.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,34 @@ def fetch(model: ModelVersion, to: Path) -> Path:
     from mlflow.artifacts import download_artifacts
 
     return Path(download_artifacts(artifact_uri=model.source, dst_path=str(to)))
+
+
+def files_sha256(folder: Path) -> str:
+    """SHA-256 of a model folder: of every file's path and content."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        if path.is_file():
+            digest.update(f"{sha256_of_file(path)} {name}\n".encode())
+    return digest.hexdigest()
+
+
+def files_problem(folder: Path, tags: Mapping[str, str]) -> str | None:
+    """Why a folder does not hold what was registered with these tags; None where it does.
+
+    Versions that were registered without a checksum of all files are known by that of model.txt alone.
+    """
+    file = folder / _MODEL_FILE
+    if not file.is_file():
+        return f"it has no {_MODEL_FILE}"
+    actual = {MODEL_SHA256: sha256_of_file(file)}
+    if FILES_SHA256 in tags:
+        actual[FILES_SHA256] = files_sha256(folder)
+    for key, what in ((MODEL_SHA256, f"its {_MODEL_FILE}"), (FILES_SHA256, "its files together")):
+        if key in actual and actual[key] != tags.get(key):
+            expected = tags.get(key, "nothing")
+            return f"the sha256 of {what} is {actual[key][:12]}, the registry says {expected[:12]}"
+    return None
 
 
 def now() -> str:

@@ -6,7 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_NOISE = {"champion_since", "champion_reason", "parameters", "parameters_sha256", "pipeline_run_id"}
+_NOISE = {
+    *("champion_since", "champion_reason", "parameters", "parameters_sha256", "pipeline_run_id"),
+    # Of the whole folder, the card with its dates among it: never the same.
+    "files_sha256",
+}
 
 
 def difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -25,14 +29,20 @@ def difference(old: Mapping[str, str], new: Mapping[str, str]) -> list[tuple[str
 
 def _flat(tags: Mapping[str, str]) -> dict[str, str]:
     flat = {name: value for name, value in tags.items() if name not in _NOISE}
-    flat.update(_leaves("parameters", json.loads(tags.get("parameters", "{}"))))
+    flat.update(leaves("parameters", json.loads(tags.get("parameters", "{}"))))
     return flat
 
 
-def _leaves(name: str, value: Any) -> dict[str, str]:
+def leaves(name: str, value: Any) -> dict[str, str]:
+    """The values of a nested dictionary by their paths, as JSON.
+
+    Args:
+        name: what paths begin with; may be empty.
+        value: the dictionary, or a value of one.
+    """
     if not isinstance(value, dict):
         return {name: json.dumps(value)}
     found: dict[str, str] = {}
     for key, item in value.items():
-        found.update(_leaves(f"{name}.{key}", item))
+        found.update(leaves(f"{name}.{key}" if name else str(key), item))
     return found

@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import insurance_claims
 from insurance_claims.errors import ClaimsError
+from insurance_claims.typed_yaml import PlainLoader, read_yaml_text
 
 PIPELINES = Path(insurance_claims.__file__).parent / "pipelines"
 
@@ -158,9 +159,9 @@ def load_pipeline(path: Path) -> Pipeline:
         PipelineError: it cannot be read, is not YAML, or does not fit; one line a problem, with file and line.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
+        text = read_yaml_text(path)
+        root = yaml.compose(text, Loader=PlainLoader)
+        content = yaml.load(text, Loader=PlainLoader)
     except OSError as error:
         raise PipelineError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -169,6 +170,8 @@ def load_pipeline(path: Path) -> Pipeline:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise PipelineError(f"{where}: not YAML: {getattr(error, 'problem', error)}") from None
+    except ValueError as error:
+        raise PipelineError(f"{path}: not YAML: {error}") from None
     lines = dict(_lines(root, ()))
     try:
         parsed = _PipelineFile.model_validate(content)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import joblib  # type: ignore[import-untyped]
@@ -13,7 +14,7 @@ _model: Any = None
 def init() -> None:
     """Load the pickle that the benchmark put beside the model."""
     global _model
-    _model = joblib.load(os.path.join(os.environ["AZUREML_MODEL_DIR"], "classifier.joblib"))
+    _model = joblib.load(Path(os.environ["AZUREML_MODEL_DIR"]).parent / "classifier.joblib")
 
 
 def run(body: str) -> dict[str, list[float]]:

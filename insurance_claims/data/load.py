@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,12 @@ _PARQUET = b"PAR1"
 _ZIP = b"PK\x03\x04"
 _LONGEST_HEADER = 1 << 20
 _EXAMPLES = 5
+_PIECE = 1 << 20
+
+MAX_RATIO = 100
+"""How many times its size a gzipped file may unpack to; claims come to about six."""
+RATIO_FROM = 16 << 20
+"""Bytes: what unpacks to less is no bomb."""
 
 
 def read_table(path: Path) -> pd.DataFrame:
@@ -74,13 +81,26 @@ def _content(path: Path) -> tuple[bytes, str]:
             raise DataError(f"{path} is not gzip, though its name says so: {_begins(content)}")
         return content, name
     try:
-        return gzip.decompress(content), name.removesuffix(".gz")
+        return _unpacked(path, content), name.removesuffix(".gz")
     except EOFError:
         raise DataError(f"{path} is a truncated gzip file: copy or download it again") from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"{path} is a damaged gzip file ({error}): copy or download it again"
         ) from None
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    most = max(RATIO_FROM, MAX_RATIO * len(content))
+    unpacked = io.BytesIO()
+    with gzip.open(io.BytesIO(content)) as file:
+        while piece := file.read(_PIECE):
+            unpacked.write(piece)
+            if unpacked.tell() > most:
+                raise DataError(
+                    f"{path} unpacks to more than {MAX_RATIO} times its size: it is not read"
+                )
+    return unpacked.getvalue()
 
 
 def _parquet(path: Path, content: bytes) -> pd.DataFrame:

@@ -71,12 +71,10 @@ def _registered(model_name: str) -> Champion | None:
                 folder = registry.fetch(found, Path(aside))
         except ClaimsError as error:
             raise ModelError(_unloadable(what, str(error))) from None
-        model = _load(folder, what)
-    known = found.tags.get(registry.MODEL_SHA256)
-    if known is not None and known != model.metadata["sha256"]:
-        reason = "its files are not those that were registered (their sha256 differs)"
-        raise ModelError(_unloadable(what, reason))
-    return Champion(model, found.version)
+        if problem := registry.files_problem(folder, found.tags):
+            reason = f"its files are not those that were registered ({problem})"
+            raise ModelError(_unloadable(what, reason))
+        return Champion(_load(folder, what), found.version)
 
 
 def _load(folder: Path, what: str) -> Model:

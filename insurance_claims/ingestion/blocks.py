@@ -25,18 +25,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from insurance_claims import schema
-from insurance_claims.data.load import check_header
+from insurance_claims.data.load import MAX_RATIO, RATIO_FROM, check_header
 from insurance_claims.errors import DataError
 
 BLOCK_ROWS = 65_536
 MAX_ROWS = 50_000_000
 """Of one file. A Parquet file of some bytes can claim any number of rows."""
-MAX_RATIO = 100
-"""How many times its size a gzipped file may unpack to; claims come to about six."""
 
 _PIECE = 1 << 20
-_RATIO_FROM = 16 << 20
-"""Bytes: no bomb is smaller than what is held anyway."""
 _LISTED = 5
 
 
@@ -204,7 +200,7 @@ def _lines(path: Path, stream: IO[bytes], packed: bool) -> Iterator[bytes]:
             total += len(line)
             if len(line) == _PIECE:
                 raise DataError(f"{path.name} holds a line of {_PIECE:,} bytes: it is no CSV file")
-            if packed and total > _RATIO_FROM and total > MAX_RATIO * size:
+            if packed and total > RATIO_FROM and total > MAX_RATIO * size:
                 raise DataError(
                     f"{path.name} unpacks to more than {MAX_RATIO} times its size: it is not read"
                 )

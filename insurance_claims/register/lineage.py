@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
+from importlib import metadata
 from typing import Any
+
+PACKAGES_FILE = "packages.json"
 
 ENVIRONMENT = {
     "git_commit": ("MLOPS_GIT_COMMIT",),
@@ -52,3 +56,16 @@ def lineage(
         if values := [os.environ[name] for name in variables if os.environ.get(name)]:
             tags[key] = values[0]
     return tags
+
+
+def installed_packages() -> dict[str, str]:
+    """Version of each package of this environment, by the name that package indexes give it.
+
+    What was installed from a folder, as this package itself, is in no index and left out.
+    """
+    found = {
+        re.sub(r"[-_.]+", "-", distribution.name).lower(): distribution.version
+        for distribution in metadata.distributions()
+        if distribution.read_text("direct_url.json") is None
+    }
+    return dict(sorted(found.items()))

@@ -18,7 +18,7 @@ from insurance_claims.errors import RegistryError
 from insurance_claims.files import read_json, whole_folder, write_json
 from insurance_claims.model import METADATA_FILE, MODEL_FILE
 from insurance_claims.register.golden import GOLDEN_FILE, golden
-from insurance_claims.register.lineage import lineage
+from insurance_claims.register.lineage import PACKAGES_FILE, installed_packages, lineage
 from insurance_claims.step import run_step, step_parser
 from insurance_claims.tracking import reported
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 REGISTRATION_FILE = "model_version.json"
+TRAINING_REASON = "training_reason"
+"""Tag: why the model was trained."""
 
 
 def register_challenger(
@@ -34,6 +36,7 @@ def register_challenger(
     run_id: str,
     folders: Mapping[str, Path],
     decision: Mapping[str, Any],
+    reason: str | None = None,
 ) -> dict[str, Any]:
     """Register and promote a challenger that passed the gate.
 
@@ -43,6 +46,7 @@ def register_challenger(
         run_id: the MLflow run that the model's files are logged to.
         folders: ``dataset``, ``model`` and ``evaluation``.
         decision: content of decision.json.
+        reason: why it was trained, for the lineage.
 
     Returns:
         The content of model_version.json.
@@ -66,6 +70,8 @@ def register_challenger(
             f"{judged_against or 'none'}: run the pipeline again"
         )
     tags = lineage(metadata, read_json(folders["dataset"] / "manifest.json"), decision)
+    if reason:
+        tags[TRAINING_REASON] = reason
     with tempfile.TemporaryDirectory() as aside:
         package = Path(aside) / "model"
         package.mkdir()
@@ -76,6 +82,8 @@ def register_challenger(
         shutil.copytree(folders["evaluation"] / "plots", package / "plots")
         write_json(package / GOLDEN_FILE, golden(folders["model"]))
         write_json(package / "lineage.json", tags)
+        write_json(package / PACKAGES_FILE, installed_packages())
+        tags[registry.FILES_SHA256] = registry.files_sha256(package)
         with reported(f"uploading the files of {name}", RegistryError):
             client.log_artifacts(run_id, str(package), "model")
     with reported(f"registering {name}", RegistryError):
@@ -103,7 +111,8 @@ def main(arguments: argparse.Namespace) -> None:
     decision = read_json(arguments.evaluation / "decision.json")
     with whole_folder(arguments.output) as output:
         result = register_challenger(
-            MlflowClient(), arguments.model_name, run_id, folders, decision
+            *(MlflowClient(), arguments.model_name, run_id, folders, decision),
+            reason=arguments.reason,
         )
         write_json(output / REGISTRATION_FILE, {"decision": decision["decision"], **result})
     if result["registered"]:
@@ -118,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, metavar="DIR")
     parser.add_argument("--evaluation", type=Path, required=True, metavar="DIR")
     parser.add_argument("--model-name", required=True, metavar="NAME")
+    parser.add_argument("--reason", metavar="TEXT", help="why it was trained, for the lineage")
     return parser
 
 

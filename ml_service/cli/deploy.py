@@ -101,6 +101,8 @@ def down(
 def _at_once(where: Platform, environment: str, version: int, why: str, json: bool) -> None:
     from ml_service.rollout.deployments import deploy_at_once
 
+    # It refuses files that are not those that were registered.
+    where.models.fetch(version)
     endpoint = deploy_at_once(environment, version, who(), why, where, progress)
     if json:
         print_json({**plain(endpoint), "rollout": None})

@@ -63,13 +63,17 @@ def audit(
     platform: PlatformOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Who changed what answers, when and why: deployments, rollouts and rollbacks, oldest first."""
+    """Who changed what answers, when and why: deployments, rollouts, rollbacks and promotions, oldest first.
+
+    Exits with 1 where a line of the log was changed, taken out or put in by other means than these commands.
+    """
     from ml_service.rollout.control import control_of
 
     trail = control_of(open_platform(platform)).audit.read()
     records = [record for record in trail.records if environment in (None, record.environment)]
     if json:
-        print_json({"records": records, "torn_lines": trail.torn_lines})
+        bad = {"torn_lines": trail.torn_lines, "unlinked_lines": trail.unlinked_lines}
+        print_json({"records": records, **bad})
     elif not records:
         print("nothing was deployed, rolled out or rolled back yet")
     else:
@@ -92,3 +96,7 @@ def audit(
     if trail.torn_lines:
         lines = ", ".join(map(str, trail.torn_lines))
         progress(f"warning: a crash tore lines of the audit log, which cannot be read: {lines}")
+    if trail.unlinked_lines:
+        lines = ", ".join(map(str, trail.unlinked_lines))
+        progress(f"error: somebody changed the audit log: what stood before line {lines} is gone")
+        raise typer.Exit(1)

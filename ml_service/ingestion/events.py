@@ -76,7 +76,7 @@ def parse_events(text: str | bytes) -> Handshake | list[Mapping[str, Any]]:
     """
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlatformError(f"this is no event: it is not JSON ({error})") from None
     events = content if isinstance(content, list) else [content]
     if not events or not all(isinstance(event, dict) and _kind(event) for event in events):

@@ -1,11 +1,16 @@
 """The audit log: one JSON object a line, only ever appended to.
 
 A crash may tear the last line. It is kept as it is, the next line begins on its own, and reading says that it was torn.
+
+Each line holds the SHA-256 of the line before it, so that reading says where a line was changed, taken out or put in.
+Who takes away lines at the end, or writes every line anew, is not noticed by this.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
@@ -14,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from ml_service.platforms.base import Documents
 
 AUDIT_LOG = "audit.jsonl"
+_LINK = "line_before_sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +49,17 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class AuditTrail:
-    """What the log holds: records, oldest first, and the numbers of lines that a crash tore."""
+    """What the log holds.
+
+    Attributes:
+        records: oldest first.
+        torn_lines: numbers of lines that a crash tore.
+        unlinked_lines: numbers of lines before which something is not as it was when they were written.
+    """
 
     records: tuple[AuditRecord, ...]
     torn_lines: tuple[int, ...]
+    unlinked_lines: tuple[int, ...]
 
 
 _ADAPTER = TypeAdapter(AuditRecord)
@@ -65,9 +78,11 @@ class AuditLog:
             PlatformError: the log cannot be read or written.
         """
         with self._documents.lock(AUDIT_LOG):
-            if any(known.key == record.key for known in self.read().records):
+            lines = self._lines()
+            if any(known.key == record.key for known in _trail(lines).records):
                 return False
-            content = asdict(record) | {"time": record.time.isoformat()}
+            before = lines[-1] if lines else b""
+            content = asdict(record) | {"time": record.time.isoformat(), _LINK: _sha256(before)}
             line = json.dumps(content, ensure_ascii=False)
             self._documents.append(AUDIT_LOG, line.encode())
         return True
@@ -78,12 +93,31 @@ class AuditLog:
         Raises:
             PlatformError: the log cannot be read.
         """
-        records, torn = [], []
+        return _trail(self._lines())
+
+    def _lines(self) -> list[bytes]:
         lines = (self._documents.read(AUDIT_LOG) or b"").split(b"\n")
         # The last one ends the line before it.
-        for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
-            try:
-                records.append(_ADAPTER.validate_json(line))
-            except ValidationError:
-                torn.append(number)
-        return AuditTrail(tuple(records), tuple(torn))
+        return lines if lines[-1] else lines[:-1]
+
+
+def _trail(lines: Sequence[bytes]) -> AuditTrail:
+    records, torn, unlinked = [], [], []
+    before, linked = b"", False
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(_ADAPTER.validate_json(line))
+        except ValidationError:
+            torn.append(number)
+        else:
+            link = json.loads(line).get(_LINK)
+            # Lines from before there were links come first.
+            linked = linked or link is not None
+            if linked and link != _sha256(before):
+                unlinked.append(number)
+        before = line
+    return AuditTrail(tuple(records), tuple(torn), tuple(unlinked))
+
+
+def _sha256(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from insurance_claims.registry import ModelVersion
 from ml_service.platforms.base import Endpoint, Log, Platform
 from ml_service.rollout import driver
 from ml_service.rollout.audit import AuditRecord
@@ -100,6 +101,19 @@ def take_down(environment: str, who: str, platform: Platform, log: Log) -> None:
         _forget_retained(last, control)
         if before:
             _record(environment, who, "taken down", why, before, None, control)
+
+
+def promote_by_hand(version: int, who: str, why: str, platform: Platform) -> ModelVersion:
+    """Make a version the champion, and write it to the audit log, whose environment is then ``registry``.
+
+    Raises:
+        ClaimsError: there is no such version, or the log cannot be written.
+    """
+    before = platform.models.champion()
+    model = platform.models.promote(version, f"by hand: {why}")
+    known = [before.version] if before else []
+    _record("registry", who, "made champion", why, known, version, control_of(platform))
+    return model
 
 
 def _ended(

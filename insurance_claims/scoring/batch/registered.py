@@ -38,13 +38,12 @@ def load_registered(name: str, version: str) -> BatchModel:
     with tempfile.TemporaryDirectory() as aside:
         with reported(f"version {found.version} of {name} cannot be fetched", ModelError):
             folder = registry.fetch(found, Path(aside))
-        model = load_model(folder)
-    if found.tags.get(registry.MODEL_SHA256) != model.metadata["sha256"]:
-        raise ModelError(
-            f"version {found.version} of {name} is not what was registered: its sha256 differs. "
-            "Score with another version"
-        )
-    return BatchModel(model, name, found.version)
+        if problem := registry.files_problem(folder, found.tags):
+            raise ModelError(
+                f"version {found.version} of {name} is not what was registered: {problem}. "
+                "Score with another version"
+            )
+        return BatchModel(load_model(folder), name, found.version)
 
 
 def _wanted(version: str) -> int | Literal["champion", "latest"]:

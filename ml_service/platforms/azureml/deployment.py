@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import insurance_claims
+from insurance_claims.monitoring import collection
 from insurance_claims.telemetry import CONNECTION
 from insurance_claims.typed_yaml import load_typed
 from ml_service.platforms.azureml.environment import scoring_environment
@@ -136,7 +138,8 @@ def release(
         PlatformError: Azure refuses the environment, or has no such model.
     """
     packages = scoring_environment(ws, log)
-    variables = {**_VARIABLES, _ENVIRONMENT: environment}
+    collecting = {name: os.environ[name] for name in collection.OWN if os.environ.get(name)}
+    variables = {**_VARIABLES, **collecting, _ENVIRONMENT: environment}
     if connection_string is not None:
         variables[CONNECTION] = connection_string
     workspace = ws.workspace

@@ -9,13 +9,11 @@ from typing import Literal
 from filelock import FileLock
 
 from insurance_claims import registry
-from insurance_claims.files import sha256_of_file, whole_folder
+from insurance_claims.files import whole_folder
 from insurance_claims.registry import ModelVersion
 from ml_service.platforms.azureml.errors import translated
 from ml_service.platforms.azureml.workspace import AzureWorkspace
 from ml_service.platforms.base import PlatformError
-
-_MODEL_FILE = "model.txt"
 
 
 class AzureModels:
@@ -60,7 +58,7 @@ class AzureModels:
         return self.get(version)
 
     def fetch(self, version: int) -> Path:
-        """A local copy of the model folder, checked against the checksum in the registry.
+        """A local copy of the model folder, checked against the checksums in the registry.
 
         Raises:
             PlatformError: the stored files are not those that were registered, or cannot be fetched.
@@ -83,11 +81,7 @@ class AzureModels:
         with translated(f"fetching version {model.version} of model {model.name}"):
             found = Model(self._workspace.workspace, name=model.name, version=model.version)
             for path, address in sorted(found.get_sas_urls().items()):
-                parts = PurePosixPath(path).parts
-                # The folder's own name comes first.
-                file = to.joinpath(*(parts[1:] or parts))
-                if not file.resolve().is_relative_to(to.resolve()):
-                    raise PlatformError(f"{path} is no path of a file in a model's folder")
+                file = _place(path, to)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 # The library's own pauses between attempts add up to minutes.
                 blob = BlobClient.from_blob_url(
@@ -97,18 +91,19 @@ class AzureModels:
                     blob.download_blob().readinto(target)
 
 
+def _place(path: str, folder: Path) -> Path:
+    """Where in a folder a file of a model goes."""
+    parts = PurePosixPath(path).parts
+    # The model folder's own name comes first.
+    file = folder.joinpath(*(parts[1:] or parts))
+    if not file.resolve().is_relative_to(folder.resolve()):
+        raise PlatformError(f"{path} is no path of a file in a model's folder")
+    return file
+
+
 def _check(folder: Path, model: ModelVersion, what: str) -> None:
-    """Refuse a folder that does not hold the model's own file."""
-    file = folder / _MODEL_FILE
-    if not file.is_file():
+    """Refuse a folder that does not hold the files that were registered."""
+    if problem := registry.files_problem(folder, model.tags):
         raise PlatformError(
-            f"{what} of version {model.version} of model {model.name} has no {_MODEL_FILE}: "
-            "register the model again"
-        )
-    actual = sha256_of_file(file)
-    expected = model.tags.get(registry.MODEL_SHA256)
-    if actual != expected:
-        raise PlatformError(
-            f"{what} is not the model that was registered as version {model.version}: the sha256 of its "
-            f"{_MODEL_FILE} is {actual[:12]}, the registry says {(expected or 'nothing')[:12]}"
+            f"{what} is not the model that was registered as version {model.version}: {problem}"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from insurance_claims import registry
-from insurance_claims.files import sha256_of_file, whole_folder
+from insurance_claims.files import whole_folder
 from insurance_claims.registry import ModelVersion
 from ml_service.platforms.base import PlatformError
 from ml_service.platforms.local.state import State
@@ -49,23 +49,26 @@ class LocalModels:
         return self.get(version)
 
     def fetch(self, version: int) -> Path:
-        """A local copy of the model folder, checked against the checksum in the registry.
+        """A local copy of the model folder, checked against the checksums in the registry.
 
         Raises:
             PlatformError: the stored files are not those that were registered.
         """
         model = self.get(version)
         folder = self._state.models / self._name / str(version)
-        expected = model.tags.get(registry.MODEL_SHA256)
         with self._state.lock(f"model-{self._name}-{version}"):
             if not folder.exists():
                 with tempfile.TemporaryDirectory() as aside, whole_folder(folder) as target:
                     fetched = registry.fetch(model, Path(aside))
+                    _check(fetched, model, f"what is stored at {model.source}")
                     shutil.copytree(fetched, target, dirs_exist_ok=True)
-        actual = sha256_of_file(folder / "model.txt")
-        if actual != expected:
-            raise PlatformError(
-                f"{folder / 'model.txt'} is not the model that was registered as version {version}: its sha256 is "
-                f"{actual[:12]}, the registry says {(expected or 'nothing')[:12]}. Remove {folder} to fetch it again"
-            )
+        _check(folder, model, f"{folder} (remove it to fetch it again)")
         return folder
+
+
+def _check(folder: Path, model: ModelVersion, what: str) -> None:
+    """Refuse a folder that does not hold the files that were registered."""
+    if problem := registry.files_problem(folder, model.tags):
+        raise PlatformError(
+            f"{what} is not the model that was registered as version {model.version}: {problem}"
+        )

@@ -231,7 +231,7 @@ def test_what_is_no_table_is_refused_whole(drop: Drop, claims: pd.DataFrame, cas
 def test_a_zip_bomb_is_not_unpacked(
     drop: Drop, claims: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blocks, "_RATIO_FROM", 1 << 20)
+    monkeypatch.setattr(blocks, "RATIO_FROM", 1 << 20)
     path = drop(claims)
     line = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(gzip.compress(line[0] + line[1] * 40_000))

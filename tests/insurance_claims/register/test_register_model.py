@@ -95,6 +95,16 @@ def test_a_promoted_model_becomes_the_champion_with_its_lineage(
     assert again.tolist() == golden["scores"]
 
 
+def test_why_it_was_trained_is_in_the_lineage(local: LocalPlatform, tmp_path: Path) -> None:
+    where = folders(tmp_path, "promote")
+    client = local.state.mlflow
+    run = client.create_run("0")
+    decision = json.loads((where["evaluation"] / "decision.json").read_text())
+    register_challenger(client, NAME, run.info.run_id, where, decision, reason="drift in 2 of 3")
+    (model,) = versions(local)
+    assert model.tags["training_reason"] == "drift in 2 of 3"
+
+
 def test_a_refused_model_is_not_registered(local: LocalPlatform, tmp_path: Path) -> None:
     result = register(local, folders(tmp_path, "refuse"))
     assert result == {"registered": False, "name": NAME, "reasons": ["because."]}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -72,6 +74,45 @@ def test_a_torn_last_line_is_reported_and_swallows_nothing(
     assert log.read().records[-1] == later
     assert log.read().records[0] == RECORD
     assert log.read().torn_lines == trail.torn_lines
+
+
+CHANGES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], tuple[int, ...]]] = {
+    "nothing": (lambda lines: lines, ()),
+    "changed": (lambda lines: [lines[0], lines[1].replace(b"Zo", b"Za"), *lines[2:]], (3,)),
+    "taken out": (lambda lines: [lines[0], *lines[2:]], (2,)),
+    "first taken out": (lambda lines: lines[1:], (1,)),
+    "put in": (lambda lines: [lines[0], lines[0], *lines[1:]], (2,)),
+    "put in without a link": (
+        lambda lines: [lines[0], lines[0].replace(b"_sha256", b""), *lines[1:]],
+        (2, 3),
+    ),
+    "in another order": (lambda lines: [lines[0], lines[2], lines[1], lines[3]], (2, 3, 4)),
+    "torn on purpose": (lambda lines: [lines[0], lines[1][:30], *lines[2:]], (3,)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_lines_that_were_changed_are_named(log: AuditLog, path: Path, name: str) -> None:
+    for key in "abcd":
+        log.append(replace(RECORD, key=key))
+    change, unlinked = CHANGES[name]
+    path.write_bytes(b"".join(change(path.read_bytes().splitlines(keepends=True))))
+    assert log.read().unlinked_lines == unlinked
+    log.append(replace(RECORD, key="later"))
+    assert log.read().unlinked_lines == unlinked
+
+
+def test_a_log_from_before_there_were_links_goes_on(log: AuditLog, path: Path) -> None:
+    for key in "ab":
+        log.append(replace(RECORD, key=key))
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    old = [{key: value for key, value in line.items() if "sha256" not in key} for line in lines]
+    path.write_text("".join(json.dumps(line) + "\n" for line in old))
+    log.append(replace(RECORD, key="c"))
+    assert [record.key for record in log.read().records] == ["a", "b", "c"]
+    assert log.read().unlinked_lines == ()
+    path.write_text(path.read_text().replace('"b"', '"x"'))
+    assert log.read().unlinked_lines == (3,)
 
 
 def test_of_two_that_write_the_same_event_at_the_same_moment_one_does(path: Path) -> None:
