@@ -14,6 +14,7 @@ from ml_service.cli.context import (
     print_json,
     print_table,
     progress,
+    who,
 )
 
 app = typer.Typer(help="Registered models.", no_args_is_help=True)
@@ -90,15 +91,26 @@ def diff(
 
 
 @app.command()
+def sbom(version: VersionArgument, platform: PlatformOption = None) -> None:
+    """What a version is made of, as a CycloneDX bill of materials: files, data, packages, checksums."""
+    from ml_service.sbom import model_sbom
+
+    models = open_platform(platform).models
+    print_json(model_sbom(models.get(version), models.fetch(version)))
+
+
+@app.command()
 def promote(
     version: VersionArgument,
-    reason: Annotated[str, typer.Option(help="Why: it is kept in the registry.")],
+    reason: Annotated[str, typer.Option(help="Why: it is kept in the registry and the audit log.")],
     platform: PlatformOption = None,
 ) -> None:
-    """Make a version the champion by hand."""
+    """Make a version the champion by hand. The audit log says who did it."""
+    from ml_service.rollout.deployments import promote_by_hand
+
     if not reason.strip():
         raise typer.BadParameter("--reason must say why")
-    model = open_platform(platform).models.promote(version, f"by hand: {reason.strip()}")
+    model = promote_by_hand(version, who(), reason.strip(), open_platform(platform))
     print(f"{model.name} version {model.version} is the champion")
 
 

@@ -118,12 +118,13 @@ def test_a_checkov_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         findings(tmp_path / "nowhere", tmp_path)
 
 
-def test_the_lock_of_the_tools_holds_what_is_named() -> None:
-    named = [line for line in (SETUP / "tools.in").read_text().split("\n") if "==" in line]
-    lock = (SETUP / "tools.txt").read_text()
+@pytest.mark.parametrize(("tools", "count"), [("tools", 2), ("security", 3)])
+def test_the_lock_of_the_tools_holds_what_is_named(tools: str, count: int) -> None:
+    named = [line for line in (SETUP / f"{tools}.in").read_text().split("\n") if "==" in line]
+    lock = (SETUP / f"{tools}.txt").read_text()
     blocks = re.split(r"\n(?=[a-z0-9])", lock)
     pinned = {block.split()[0] for block in blocks if "==" in block and "--hash=sha256:" in block}
-    assert len(named) == 2
+    assert len(named) == count
     assert set(named) <= pinned
     assert len(pinned) == len([block for block in blocks if "==" in block.split("\n")[0]])
     assert "://" not in lock
