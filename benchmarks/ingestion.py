@@ -5,6 +5,7 @@ checks every value in between and parts the rows. Merging is measured beside it:
 version before. Each figure is from a fresh process; a ratio is the median of the pairs' ratios.
 
     python -m benchmarks.ingestion [--quick]
+    python -m benchmarks.ingestion --rows 10000000 --files 200    # processing and merging of so many alone
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -208,9 +209,22 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ingestion", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rows and repeats")
-    sizes = QUICK if parser.parse_args().quick else FULL
+    parser.add_argument("--rows", type=int, help="with --files: of all files together")
+    parser.add_argument(
+        "--files", type=int, help="measure processing and merging of so many files alone"
+    )
+    chosen = parser.parse_args()
+    if (chosen.rows is None) != (chosen.files is None):
+        parser.error("--rows and --files go together")
+    if chosen.files is not None and min(chosen.rows, chosen.files) < 1:
+        parser.error("--rows and --files are 1 or more")
+    sizes = QUICK if chosen.quick else FULL
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        if chosen.files is not None:
+            file_rows = -(-chosen.rows // chosen.files)
+            _memory(folder, replace(sizes, file_rows=file_rows, files=(chosen.files,)))
+            return
         _speed(folder, sizes)
         _memory(folder, sizes)
         version, training = drop_to_training(folder, 10_000)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -18,6 +19,10 @@ SCHEDULER = "DASK_SCHEDULER_ADDRESS"
 
 _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 60
+_LOOK_EVERY = 5.0
+"""Seconds after which to see whether the cluster still has workers."""
+_NO_WORKER_SECONDS = 30.0
+"""A worker that died is started again within that time, or never."""
 _LARGEST_TASK = "1 GiB"
 
 
@@ -81,6 +86,71 @@ def dask_client(scheduler: str | None, workers: int) -> Iterator[Any]:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ClusterError(f"there is no Dask cluster {where}: {said}") from None
         yield client
+
+
+def wait_for_any(client: Any, futures: Sequence[Any], stays: str) -> list[Any]:
+    """Wait until one of some tasks has ended, and return those that have.
+
+    Args:
+        client: of the cluster.
+        futures: the tasks, at least one.
+        stays: what becomes of the work so far, and what to do: for the message.
+
+    Raises:
+        ClusterError: nobody is left to do them.
+    """
+    alone_since: float | None = None
+    while True:
+        try:
+            ended: Any = distributed().wait(futures, _LOOK_EVERY, "FIRST_COMPLETED")
+        except TimeoutError:
+            now = time.monotonic()
+            alone_since = None if client.nthreads() else alone_since or now
+            if alone_since is not None and now - alone_since > _NO_WORKER_SECONDS:
+                raise ClusterError(
+                    f"the Dask cluster has lost all of its workers, and none came back. {stays}"
+                ) from None
+        else:
+            return list(ended.done)
+
+
+def result_of(future: Any, stays: str) -> Any:
+    """What a task that ended gave.
+
+    Args:
+        future: the task.
+        stays: as ``wait_for_any`` has it.
+
+    Raises:
+        ClaimsError: what the task raised, where it was one.
+        ClusterError: the cluster failed.
+    """
+    try:
+        return future.result()
+    except ClaimsError:
+        raise
+    except distributed().KilledWorker:
+        raise ClusterError(
+            f"worker after worker died on the same rows, as they do where memory is short. {stays}"
+        ) from None
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise ClusterError(
+            f"the Dask cluster failed: {type(error).__name__}: {said}. Workers need this package, and the "
+            f"same versions of all others. {stays}"
+        ) from None
+
+
+def silent_scheduler(error: Exception, stays: str) -> ClusterError:
+    """The reason where the scheduler is gone.
+
+    Args:
+        error: that a call of the client raised.
+        stays: as ``wait_for_any`` has it.
+    """
+    return ClusterError(
+        f"the scheduler of the Dask cluster does not answer any more ({type(error).__name__}). {stays}"
+    )
 
 
 @contextmanager

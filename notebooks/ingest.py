@@ -25,19 +25,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from insurance_claims.ingestion.batch import open_batch, process_batch, write_report
+from insurance_claims.ingestion.batch import open_batch, write_report
+from insurance_claims.ingestion.engines import choose_engine
 
 # %% tags=["parameters"]
 landing = "landing"
 batch = ""
 output = "ingested"
 max_bad = 0.05
+engine = "local"
 
 # %% [markdown]
 # ## What was claimed
 
 # %%
-store, claimed = open_batch(landing, batch)
+_, claimed = open_batch(landing, batch)
 folder = Path(output)
 folder.mkdir(parents=True, exist_ok=True)
 pd.DataFrame(claimed.files)
@@ -47,7 +49,7 @@ pd.DataFrame(claimed.files)
 
 # %%
 results = []
-for result in process_batch(store, claimed, folder, max_bad):
+for result in choose_engine(engine)(landing, claimed, folder, max_bad):
     print(result.describe(), flush=True)
     results.append(result)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -77,6 +77,10 @@ class FileResult:
         )
 
 
+Engine = Callable[[str, Batch, Path, float], Iterator[FileResult]]
+"""Processes a batch: takes the landing's address, the batch, the output and the largest share of bad rows."""
+
+
 def control_file(batch_id: str) -> str:
     """The name of a batch's list of files, below the landing."""
     return f"{CONTROL}/{batch_id}.json"
@@ -100,7 +104,7 @@ def batch_from_json(content: bytes, where: str) -> Batch:
             for item in found["files"]
         )
         return Batch(str(found["id"]), str(found["arrival"]), files)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{where} is no list of a batch's files: {error!r}") from None
 
 
@@ -116,7 +120,7 @@ def open_batch(landing: str, batch_id: str) -> tuple[Store, Batch]:
 
 
 def process_batch(store: Store, batch: Batch, output: Path, max_bad: float) -> Iterator[FileResult]:
-    """Process a batch file by file; each is copied first, so that nobody changes it meanwhile.
+    """Process a batch file by file.
 
     Args:
         store: the landing.
@@ -128,15 +132,36 @@ def process_batch(store: Store, batch: Batch, output: Path, max_bad: float) -> I
         StorageError: the landing cannot be read. Nothing is wrong with the files then.
     """
     for number, file in enumerate(batch.files):
-        part = f"arrival={batch.arrival}/{batch.id}-{number:05d}.parquet"
-        with tempfile.TemporaryDirectory() as scratch:
-            copy = Path(scratch) / PurePosixPath(file.name).name
-            try:
-                sha256 = store.fetch(file.name, file.etag, copy)
-            except ChangedError:
-                yield FileResult(file, None, None)
-                continue
-            yield FileResult(file, sha256, process_file(copy, output, part, max_bad))
+        yield process_claimed(store, file, part_name(batch, number), output, max_bad)
+
+
+def part_name(batch: Batch, number: int) -> str:
+    """The part of the curated data, and of the quarantine, that a file of a batch becomes."""
+    return f"arrival={batch.arrival}/{batch.id}-{number:05d}.parquet"
+
+
+def process_claimed(
+    store: Store, file: Claimed, part: str, output: Path, max_bad: float
+) -> FileResult:
+    """Process one file of a batch. It is copied first, so that nobody changes it meanwhile.
+
+    Args:
+        store: the landing.
+        file: claimed in it.
+        part: what ``part_name`` says.
+        output: folder that gets ``curated/`` and ``quarantine/``.
+        max_bad: with a larger share of bad rows, nothing of the file is taken.
+
+    Raises:
+        StorageError: the landing cannot be read. Nothing is wrong with the file then.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / PurePosixPath(file.name).name
+        try:
+            sha256 = store.fetch(file.name, file.etag, copy)
+        except ChangedError:
+            return FileResult(file, None, None)
+        return FileResult(file, sha256, process_file(copy, output, part, max_bad))
 
 
 def write_report(output: Path, batch: Batch, results: Sequence[FileResult]) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 from insurance_claims.errors import ClaimsError, DataError
 from insurance_claims.files import whole_folder
 from insurance_claims.ingestion.batch import NOTEBOOK_FILE, read_report
+from insurance_claims.ingestion.engines import ENGINES
 from insurance_claims.step import run_step, step_parser
 from insurance_claims.tracking import tracker
 
 NOTEBOOK = Path(__file__).with_name("ingest.ipynb")
 """A link to notebooks/ingest.ipynb: what is shipped to a compute node is the package alone."""
 
-_EXPECTED = ("ClaimsError", "DataError", "StorageError")
+_EXPECTED = ("ClaimsError", "ClusterError", "DataError", "StorageError")
 """Errors whose message says all: a traceback would bury it."""
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -37,6 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
             "batch": arguments.batch,
             "output": str(aside),
             "max_bad": arguments.max_bad,
+            "engine": arguments.engine,
         }
         run_notebook(parameters, aside / NOTEBOOK_FILE)
         results = read_report(aside)
@@ -120,6 +122,12 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         metavar="SHARE",
         help="with a larger share of bad rows, nothing of a file is taken",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="local",
+        help="local, in this process, or dask, on a cluster (default: %(default)s)",
     )
     return parser
 

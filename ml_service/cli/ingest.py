@@ -1,4 +1,4 @@
-"""``mlops ingest``: watch, run, event, status, show, retry."""
+"""``mlops ingest``: watch, run, event, check-arrival, status, show, retry."""
 
 from __future__ import annotations
 
@@ -17,6 +17,18 @@ from ml_service.cli.context import (
     print_table,
     progress,
 )
+from ml_service.cli.ingest_options import (
+    EngineOption,
+    LandingOption,
+    MaxBadOption,
+    NameOption,
+    RemoveOption,
+    SchedulerOption,
+    SettleOption,
+    TrainOption,
+    TriesOption,
+    checked_engine,
+)
 from ml_service.ingestion.options import Limits, Pace
 from ml_service.settings import settings
 
@@ -32,39 +44,6 @@ app = typer.Typer(
 
 _LIMITS, _PACE = Limits(), Pace()
 
-LandingOption = Annotated[
-    str,
-    typer.Option(
-        metavar="FOLDER|URL",
-        envvar="MLOPS_LANDING",
-        help="Where files are dropped: a folder, or a container's address without any secret. Who logs in to Azure "
-        "Storage: AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_SAS_TOKEN, or else a managed identity.",
-    ),
-]
-NameOption = Annotated[
-    str | None, typer.Option("--name", help="Of the data set. Default: DATASET_NAME.")
-]
-MaxBadOption = Annotated[
-    float,
-    typer.Option(
-        min=0, max=0.999, help="With a larger share of bad rows, nothing of a file is taken."
-    ),
-]
-TriesOption = Annotated[
-    int, typer.Option(min=1, help="After so many failures a file is given up: a dead letter.")
-]
-RemoveOption = Annotated[
-    bool,
-    typer.Option("--remove", help="Remove files from the landing once their outcome is written."),
-]
-TrainOption = Annotated[
-    bool, typer.Option("--train/--no-train", help="Train with what has arrived.")
-]
-SettleOption = Annotated[
-    float,
-    typer.Option(min=0, help="Seconds that a file in a folder stays as it is before it is read."),
-]
-
 
 @app.command()
 def watch(
@@ -79,6 +58,8 @@ def watch(
     ] = _PACE.debounce,
     train: TrainOption = True,
     remove: RemoveOption = False,
+    engine: EngineOption = _LIMITS.engine,
+    scheduler: SchedulerOption = None,
     platform: PlatformOption = None,
 ) -> None:
     """Take in files as they are dropped, and train once with all of them. Runs until Ctrl-C.
@@ -88,7 +69,8 @@ def watch(
     from ml_service.ingestion.watch import Watcher
 
     where = open_platform(platform)
-    limits = Limits(max_bad=max_bad, tries=tries, remove=remove)
+    chosen = checked_engine(where, engine, scheduler)
+    limits = Limits(max_bad=max_bad, tries=tries, remove=remove, engine=chosen)
     ingestor = _ingestor(where, landing, name, limits)
     trigger = _trigger(where, name) if train else None
     pace = Pace(poll=poll, settle=settle, debounce=debounce)
@@ -108,6 +90,8 @@ def run(
     settle: SettleOption = _PACE.settle,
     train: TrainOption = True,
     remove: RemoveOption = False,
+    engine: EngineOption = _LIMITS.engine,
+    scheduler: SchedulerOption = None,
     platform: PlatformOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -115,7 +99,8 @@ def run(
     from ml_service.ingestion.watch import Watcher
 
     where = open_platform(platform)
-    limits = Limits(max_bad=max_bad, tries=tries, remove=remove)
+    chosen = checked_engine(where, engine, scheduler)
+    limits = Limits(max_bad=max_bad, tries=tries, remove=remove, engine=chosen)
     ingestor = _ingestor(where, landing, name, limits)
     trigger = _trigger(where, name) if train else None
     watcher = Watcher(ingestor, trigger, Pace(poll=0.5, settle=settle), progress)
@@ -134,6 +119,8 @@ def event(
     tries: TriesOption = _LIMITS.tries,
     train: TrainOption = False,
     remove: RemoveOption = False,
+    engine: EngineOption = _LIMITS.engine,
+    scheduler: SchedulerOption = None,
     platform: PlatformOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -148,7 +135,8 @@ def event(
         print_json(events.answer())
         return
     where = open_platform(platform)
-    limits = Limits(max_bad=max_bad, tries=tries, remove=remove)
+    chosen = checked_engine(where, engine, scheduler)
+    limits = Limits(max_bad=max_bad, tries=tries, remove=remove, engine=chosen)
     ingestor = _ingestor(where, landing, name, limits)
     records = ingestor.handle(named_files(events, ingestor.landing.address))
     trigger = _trigger(where, name) if train else None

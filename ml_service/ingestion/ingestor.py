@@ -26,6 +26,7 @@ from insurance_claims.ingestion.batch import (
     control_file,
     read_report,
 )
+from insurance_claims.ingestion.engines import require_cluster
 from insurance_claims.ingestion.merge import merge
 from insurance_claims.ingestion.process import CURATED
 from ml_service.ingestion.current import base_version, write_current
@@ -196,8 +197,9 @@ class Ingestor:
         batch = work.batch
         run = self._finished_run(work, again)
         if run.error is not None:
-            # If the landing is out of reach it raises, and no file is blamed for that.
+            # If the landing or the cluster is out of reach it raises, and no file is blamed for that.
             self.landing.list()
+            require_cluster(self._limits.engine)
             return self._failed(batch, run.id, batch.files, run.error)
         self.ledger.keep_open(OpenBatch(batch, run.id))
         output = self._platform.pipelines.output(run.id, STEP, OUTPUT)
@@ -226,6 +228,7 @@ class Ingestor:
             "landing": self.landing.address,
             "batch": batch.id,
             "max_bad": str(self._limits.max_bad),
+            "engine": self._limits.engine,
         }
         run = self._platform.pipelines.run(pipeline, parameters, self._log)
         if run.status is RunStatus.CANCELLED:

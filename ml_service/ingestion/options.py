@@ -16,6 +16,7 @@ class Limits:
         tries: after so many failures a file is dead.
         wait: before the second try; each further one waits twice as long.
         remove: whether files are removed from the landing once their outcome is written.
+        engine: that processes a batch: ``local`` or ``dask``.
     """
 
     max_bad: float = 0.05
@@ -23,6 +24,7 @@ class Limits:
     tries: int = 5
     wait: timedelta = timedelta(seconds=30)
     remove: bool = False
+    engine: str = "local"
 
     @property
     def longest_wait(self) -> timedelta:

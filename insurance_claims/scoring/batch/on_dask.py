@@ -5,21 +5,20 @@ So the output is a folder of this machine, and its parts are whole whatever happ
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from insurance_claims.dask_cluster import ClusterError, distributed, require_dask
+from insurance_claims.dask_cluster import (
+    distributed,
+    require_dask,
+    result_of,
+    silent_scheduler,
+    wait_for_any,
+)
 from insurance_claims.errors import ClaimsError
 from insurance_claims.scoring.batch.job import BatchModel, Engine, Job, Scored
 from insurance_claims.scoring.batch.work import Work, code_sha256, missing_work, score_work
-
-_LOOK_EVERY = 5.0
-"""Seconds after which to see whether the cluster still has workers."""
-
-_NO_WORKER_SECONDS = 30.0
-"""A worker that died is started again within that time, or never."""
 
 _STAYS = "What is scored so far stays: put it right and run the same command again"
 
@@ -70,9 +69,7 @@ class _Run:
                 for future in self._finished():
                     self._take(future)
         except (OSError, distributed().CancelledError) as error:
-            raise ClusterError(
-                f"the scheduler of the Dask cluster does not answer any more ({type(error).__name__}). {_STAYS}"
-            ) from None
+            raise silent_scheduler(error, _STAYS) from None
         if self._problem is not None:
             raise self._problem
 
@@ -96,27 +93,14 @@ class _Run:
 
     def _finished(self) -> Sequence[Any]:
         """At least one piece of work that ended, unless nothing runs."""
-        wait = distributed().wait
-        alone_since: float | None = None
-        while self._running:
-            try:
-                ended: Any = wait(list(self._running), _LOOK_EVERY, "FIRST_COMPLETED")
-            except TimeoutError:
-                now = time.monotonic()
-                alone_since = None if self._client.nthreads() else alone_since or now
-                if alone_since is not None and now - alone_since > _NO_WORKER_SECONDS:
-                    raise ClusterError(
-                        f"the Dask cluster has lost all of its workers, and none came back. {_STAYS}"
-                    ) from None
-            else:
-                return list(ended.done)
-        return ()
+        running = list(self._running)
+        return wait_for_any(self._client, running, _STAYS) if running else ()
 
     def _take(self, future: Any) -> None:
         """Keep what came of a piece of work."""
         number = self._running.pop(future)
         try:
-            scored = _result(future)
+            scored: list[Scored] = result_of(future, _STAYS)
             # All of it was read before this moment.
             self._job.inputs[number].refuse_changes()
             for chunk in scored:
@@ -136,21 +120,3 @@ class _Run:
 
 def _same(model: BatchModel) -> BatchModel:
     return model
-
-
-def _result(future: Any) -> list[Scored]:
-    try:
-        result: list[Scored] = future.result()
-    except ClaimsError:
-        raise
-    except distributed().KilledWorker:
-        raise ClusterError(
-            f"worker after worker died on the same rows, as they do where memory is short. {_STAYS}"
-        ) from None
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise ClusterError(
-            f"the Dask cluster failed: {type(error).__name__}: {said}. Workers need this package, and the "
-            f"same versions of all others. {_STAYS}"
-        ) from None
-    return result

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import jupytext  # type: ignore[import-untyped]
 import pandas as pd
 import pytest
 
@@ -44,19 +43,23 @@ def claimed(landing: Path, *files: Path) -> Batch:
     return batch
 
 
-def step(landing: Path, output: Path, batch: str) -> subprocess.CompletedProcess[str]:
+def step(
+    landing: Path, output: Path, batch: str, engine: str = "local"
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "insurance_claims.ingestion.ingest", "--max-bad", "0.05"]
+    command += ["--engine", engine]
     command += ["--landing", str(landing), "--batch", batch, "--output", str(output)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.parametrize("engine", ["local", "dask"])
 def test_the_step_executes_the_notebook_and_keeps_it(
-    drop: Drop, tmp_path: Path, claims: pd.DataFrame
+    drop: Drop, tmp_path: Path, claims: pd.DataFrame, engine: str
 ) -> None:
     good, bad = drop(claims, "gut ä.csv"), drop(claims, "bad.csv", sep=";")
     batch = claimed(tmp_path, good, bad)
     output = tmp_path / "ingested"
-    result = step(tmp_path, output, batch.id)
+    result = step(tmp_path, output, batch.id, engine)
     assert result.returncode == 0, result.stderr
     assert "gut ä.csv: 300 rows" in result.stdout
     assert "semicolon" in result.stdout
@@ -83,16 +86,6 @@ def test_a_batch_that_is_not_there_is_one_reason_and_no_output(tmp_path: Path) -
     assert "_ingestion/b2.json cannot be read" in result.stderr
     assert "Traceback" not in result.stdout + result.stderr
     assert not (tmp_path / "ingested").exists()
-
-
-def test_the_notebook_and_its_text_are_the_same(root: Path) -> None:
-    notebook = jupytext.read(root / "notebooks/ingest.ipynb")
-    text = jupytext.read(root / "notebooks/ingest.py")
-    assert [(c.cell_type, c.source) for c in notebook.cells] == [
-        (c.cell_type, c.source) for c in text.cells
-    ]
-    assert all(not cell.get("outputs") for cell in notebook.cells)
-    assert all(cell.get("execution_count") is None for cell in notebook.cells)
 
 
 def test_the_package_ships_the_notebook(root: Path) -> None:

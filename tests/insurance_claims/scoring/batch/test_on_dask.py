@@ -282,7 +282,7 @@ def test_a_cluster_without_workers_is_given_up(
         raise TimeoutError
 
     monkeypatch.setattr("distributed.wait", never)
-    monkeypatch.setattr(on_dask, "_NO_WORKER_SECONDS", 0)
+    monkeypatch.setattr(dask_cluster, "_NO_WORKER_SECONDS", 0)
     with pytest.raises(ClusterError, match="has lost all of its workers, and none came back"):
         on_cluster(inputs, connect=lambda: nullcontext(NobodyWorks()))
 
