@@ -152,11 +152,12 @@ def main() -> None:
     folder = Path(os.environ.get("MLOPS_HOME", ".mlops")).absolute() / "azurite"
     file = folder / "environment"
     known = re.search(r"AccountKey=([^;]+)", file.read_text()) if file.is_file() else None
-    running = AzuriteProcess(folder, PORT, known[1] if known else None)
+    port = int(os.environ.get("AZURITE_PORT", PORT))
+    running = AzuriteProcess(folder, port, known[1] if known else None)
     try:
         running.start()
     except RuntimeError as error:
-        sys.exit(f"error: {error}\nIs something else at port {PORT}?")
+        sys.exit(f"error: {error}\nIs something else at port {port}?")
     try:
         running.container("landing")
         values = {**running.environment, "MLOPS_LANDING": f"{running.url}/landing"}
