@@ -10,38 +10,16 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from ml_service.settings import Settings, SettingsError, settings
+from ml_service.findings import Finding
+from ml_service.settings import AzureSettings, Settings, SettingsError, settings
 from ml_service.source import SOURCE
 
 _PYTHON = (3, 11)
 _DISK_GB = 2.0
 _LOCK = SOURCE / "requirements" / "local.txt"
 _PINNED = re.compile(r"^([A-Za-z0-9_.-]+)==([^\s;\\]+)", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        what: its name.
-        ok: whether it is as it has to be.
-        detail: what was seen.
-        advice: what to do where it is not well.
-    """
-
-    what: str
-    ok: bool
-    detail: str
-    advice: str = ""
-
-    def describe(self) -> str:
-        """One line for a person."""
-        mark = "ok  " if self.ok else "FAIL"
-        return f"{mark} {self.what}: {self.detail}" + (f" -> {self.advice}" if not self.ok else "")
 
 
 def examine() -> Sequence[Finding]:
@@ -99,7 +77,8 @@ def dotenv(path: Path) -> Finding:
     """Names in .env that nothing reads are most often misspelt."""
     if not path.is_file():
         return Finding(".env", True, "none, so every setting has its default (see .env.example)")
-    known = {str(field.alias) for field in Settings.model_fields.values() if field.alias}
+    fields = [*Settings.model_fields.values(), *AzureSettings.model_fields.values()]
+    known = {str(field.alias) for field in fields if field.alias}
     names = re.findall(
         r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", path.read_text("utf-8"), re.MULTILINE
     )

@@ -15,6 +15,8 @@ ROLES = {
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
     "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a": "Storage Queue Data Message Sender",
     "7f951dda-4ed3-4680-a7ca-43fe172d538d": "AcrPull",
+    "acdd72a7-3385-48ef-bd42-f606fba81ae7": "Reader",
+    "73c42c96-874c-492b-b04d-ab87d138a893": "Log Analytics Reader",
 }
 """Roles that may be assigned. None of them hands out roles, makes resources other than compute, or reads secrets."""
 

@@ -4,25 +4,44 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from itertools import chain
 from typing import Annotated
 
 import typer
 
-from ml_service.cli.context import JsonOption, print_json, progress
-from ml_service.settings import settings
+from ml_service.cli.context import JsonOption, PlatformOption, print_json, progress
+from ml_service.findings import Finding
+from ml_service.settings import SettingsError, settings
 
 
-def doctor(json: JsonOption = False) -> None:
-    """Check this machine: Python, packages against the lock, disk, ports, .env, state folder."""
+def doctor(platform: PlatformOption = None, json: JsonOption = False) -> None:
+    """Check this machine: Python, packages, disk, ports, .env, state; with azureml what is in Azure too."""
     from ml_service.doctor import examine
 
-    findings = examine()
+    if platform not in (None, "local", "azureml"):
+        raise typer.BadParameter(f"there is no platform {platform!r}; there is: local, azureml")
+    findings = []
+    for finding in chain(examine(), _of_azure(platform)):
+        findings.append(finding)
+        if not json:
+            print(finding.describe(), flush=True)
+    failed = any(finding.ok is False for finding in findings)
     if json:
-        print_json({"ok": all(f.ok for f in findings), "findings": findings})
-    else:
-        for finding in findings:
-            print(finding.describe())
-    raise typer.Exit(0 if all(finding.ok for finding in findings) else 1)
+        print_json({"ok": not failed, "findings": findings})
+    raise typer.Exit(1 if failed else 0)
+
+
+def _of_azure(platform: str | None) -> Iterator[Finding]:
+    try:
+        chosen = platform or settings().platform
+    except SettingsError:
+        # The examination of this machine says it.
+        return
+    if chosen == "azureml":
+        from ml_service.platforms.azureml.doctor import examine
+
+        yield from examine()
 
 
 def ui(

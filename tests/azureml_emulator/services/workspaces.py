@@ -72,6 +72,7 @@ async def workspace(call: Call) -> dict[str, Any]:
             "provisioningState": "Succeeded",
             "storageAccount": f"{providers}/Microsoft.Storage/storageAccounts/{account}",
             "keyVault": f"{providers}/Microsoft.Keyvault/vaults/emulator",
+            "containerRegistry": f"{providers}/Microsoft.ContainerRegistry/registries/emulator",
             "applicationInsights": f"{providers}/Microsoft.Insights/components/{found.name}",
             "creationTime": call.context.clock.text(),
             "hbiWorkspace": False,
