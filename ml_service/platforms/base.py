@@ -63,12 +63,21 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepRun:
-    """One step of a run."""
+    """One step of a run.
+
+    Attributes:
+        name: of the step.
+        status: where it is.
+        seconds: that it took; of a reused step, when it ran.
+        error: why it failed.
+        peak_memory_mb: the most memory that its process held, where the platform sees that.
+    """
 
     name: str
     status: RunStatus
     seconds: float | None = None
     error: str | None = None
+    peak_memory_mb: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

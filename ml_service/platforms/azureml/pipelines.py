@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ml_service.pipeline import Pipeline
 from ml_service.platforms.azureml import publishing
+from ml_service.platforms.azureml.blobs import container_client
 from ml_service.platforms.azureml.build import build, output_path
 from ml_service.platforms.azureml.compute import training_compute
 from ml_service.platforms.azureml.data import AzureData
@@ -20,6 +22,7 @@ from ml_service.platforms.azureml.definition import (
     source_hash,
     staged,
 )
+from ml_service.platforms.azureml.documents import AzureDocuments
 from ml_service.platforms.azureml.environment import training_environment
 from ml_service.platforms.azureml.errors import translated
 from ml_service.platforms.azureml.outputs import download_folder
@@ -28,6 +31,7 @@ from ml_service.platforms.azureml.silence import silent
 from ml_service.platforms.azureml.waiting import PATIENCE, Watch
 from ml_service.platforms.azureml.workspace import AzureWorkspace
 from ml_service.platforms.base import Log, PipelineRun, PlatformError, PublishedPipeline
+from ml_service.platforms.facts import RunFacts, gather_facts, keep_facts, read_facts
 from ml_service.source import git_commit, lock_sha256
 
 
@@ -67,7 +71,7 @@ class AzurePipelines:
             PlatformError: other content was published under that name and version, or Azure fails.
         """
         definition = self._define(pipeline, log)
-        return publishing.publish(
+        published = publishing.publish(
             self._ws,
             pipeline.name,
             version,
@@ -75,6 +79,10 @@ class AzurePipelines:
             lambda: self._build(pipeline, definition, dict(pipeline.parameters), log),
             log,
         )
+        if read_facts(self._documents, published.id) is None:
+            # What runs of it are made of is decided here: they may be submitted by a schedule, from elsewhere.
+            keep_facts(self._documents, published.id, gather_facts((), installed=False))
+        return published
 
     def published(self, name: str, version: str) -> PublishedPipeline:
         """What was published under this name and version.
@@ -99,7 +107,7 @@ class AzurePipelines:
             PlatformError: a data version is missing, Azure fails, or did not answer for too long.
         """
         if isinstance(pipeline, PublishedPipeline):
-            run = self._submit_published(pipeline, parameters, force)
+            run = self._submit_published(pipeline, parameters, log, force)
         else:
             run = self._submit_file(pipeline, parameters, log, force)
         log(f"run {run.id} of {pipeline.name}")
@@ -212,10 +220,13 @@ class AzurePipelines:
         resolved = pipeline.resolve(parameters)
         definition = self._define(pipeline, log)
         made = self._build(pipeline, definition, resolved, log)
-        return self._submit(pipeline.name, made, definition, resolved, regenerate_outputs=force)
+        facts = gather_facts((), installed=False)
+        run = self._submit(pipeline.name, made, definition, resolved, regenerate_outputs=force)
+        self._keep_facts(run, facts, definition, resolved, log)
+        return run
 
     def _submit_published(
-        self, pipeline: PublishedPipeline, parameters: Mapping[str, str], force: bool
+        self, pipeline: PublishedPipeline, parameters: Mapping[str, str], log: Log, force: bool
     ) -> Any:
         if force:
             raise PlatformError(
@@ -224,7 +235,11 @@ class AzurePipelines:
             )
         found, definition = self._find(pipeline)
         resolved = definition.resolve(pipeline.name, parameters)
-        return self._submit(pipeline.name, found, definition, resolved)
+        facts = read_facts(self._documents, str(found.id))
+        run = self._submit(pipeline.name, found, definition, resolved)
+        if facts is not None:
+            self._keep_facts(run, facts, definition, resolved, log)
+        return run
 
     def _submit(
         self,
@@ -239,6 +254,24 @@ class AzurePipelines:
         experiment = self._records.experiment
         with translated(f"submitting {name}"), silent():
             return experiment.submit(made, tags=tags, pipeline_parameters=values, **options)
+
+    def _keep_facts(
+        self,
+        run: Any,
+        facts: RunFacts,
+        definition: Definition,
+        parameters: Mapping[str, str],
+        log: Log,
+    ) -> None:
+        """Keep what a run is made of. It has begun: where this fails, it is watched all the same."""
+        try:
+            places = set(definition.data_versions(parameters).values())
+            data = {name: self._data.get(name, version).version for name, version in places}
+            keep_facts(self._documents, str(run.id), replace(facts, data=data))
+        except PlatformError as error:
+            log(
+                f"what the run is made of could not be kept, `mlops runs why` will know less: {error}"
+            )
 
     def _define(self, pipeline: Pipeline, log: Log) -> Definition:
         environment = training_environment(self._ws, log)
@@ -274,6 +307,10 @@ class AzurePipelines:
             training_environment(self._ws, log),
             variables,
         )
+
+    @cached_property
+    def _documents(self) -> AzureDocuments:
+        return AzureDocuments(lambda: container_client(self._ws.default_datastore))
 
     @cached_property
     def _source(self) -> str:

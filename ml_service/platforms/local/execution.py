@@ -21,7 +21,7 @@ from ml_service.platforms.local.data import LocalData
 from ml_service.platforms.local.run_tracking import RunTracking
 from ml_service.platforms.local.runs import Record, Runs, this_process
 from ml_service.platforms.local.state import State
-from ml_service.platforms.local.step_process import run_process
+from ml_service.platforms.local.step_process import Outcome, run_process
 from ml_service.source import SOURCE, git_commit, lock_sha256, source_sha256
 
 _STEP_FILE = "step.json"
@@ -100,6 +100,11 @@ class Execution:
         self._record = Record(run, {}, {}, pid, pid_started)
         site.runs.save(self._record)
 
+    @property
+    def run_id(self) -> str:
+        """Of the run."""
+        return self._record.run.id
+
     def run(self) -> PipelineRun:
         """Run to the end; a failed run is returned, not raised."""
         self._log(f"run {self._record.run.id} of {self._pipeline.name}")
@@ -126,29 +131,30 @@ class Execution:
         if step.reuse and not self._force and folder.is_dir():
             self._reuse(step, folder, run_id)
             return None
-        error: str | None = "interrupted"
+        outcome = Outcome("interrupted")
         status = RunStatus.CANCELLED
         try:
-            error = self._execute(step, folder, run_id)
-            status = RunStatus.FAILED if error else RunStatus.COMPLETED
+            outcome = self._execute(step, folder, run_id)
+            status = RunStatus.FAILED if outcome.error else RunStatus.COMPLETED
         finally:
             seconds = round(time.monotonic() - started, 3)
             self._tracking.end_step(run_id, status)
-            self._save(StepRun(step.name, status, seconds, error))
+            self._save(StepRun(step.name, status, seconds, outcome.error, outcome.peak_memory_mb))
             self._log(f"{step.name}: {status} in {seconds:.1f} s")
-        return error
+        return outcome.error
 
     def _reuse(self, step: Step, folder: Path, run_id: str) -> None:
         earlier = read_json(folder / _STEP_FILE)
+        peak = earlier.get("peak_memory_mb")
         self._tracking.reuse_step(run_id, earlier["mlflow_run"])
         shutil.copy(folder / "log.txt", self._log_file(step))
-        self._save(StepRun(step.name, RunStatus.REUSED, earlier["seconds"]))
+        self._save(StepRun(step.name, RunStatus.REUSED, earlier["seconds"], None, peak))
         self._log(
             f"{step.name}: reused, same command, code and inputs as in run {earlier['run'][:8]} "
             f"(saved {earlier['seconds']:.1f} s; --force runs it again)"
         )
 
-    def _execute(self, step: Step, folder: Path, run_id: str) -> str | None:
+    def _execute(self, step: Step, folder: Path, run_id: str) -> Outcome:
         aside = self._state.steps / f".{self._record.run.id}-{step.name}"
         try:
             (aside / "outputs").mkdir(parents=True)
@@ -165,9 +171,10 @@ class Execution:
                     lambda line: self._log(f"[{step.name}] {line}"),
                 )
             if outcome.error is not None:
-                return outcome.error
+                return outcome
             if missing := [name for name, path in outputs.items() if not Path(path).is_dir()]:
-                return f"it did not write its output {', '.join(missing)}"
+                error = f"it did not write its output {', '.join(missing)}"
+                return dataclasses.replace(outcome, error=error)
             shutil.copy(self._log_file(step), aside / "log.txt")
             write_json(
                 aside / _STEP_FILE,
@@ -175,11 +182,12 @@ class Execution:
                     "run": self._record.run.id,
                     "mlflow_run": run_id,
                     "seconds": round(time.monotonic() - started, 3),
+                    "peak_memory_mb": outcome.peak_memory_mb,
                     "command": list(step.run),
                 },
             )
             self._keep(aside, folder)
-            return None
+            return outcome
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from insurance_claims.files import write_whole
 from ml_service.pipeline import DataInput, Pipeline, fill, load_pipeline
 from ml_service.platforms.base import (
+    Documents,
     Log,
     PipelineRun,
     PlatformError,
     PublishedPipeline,
     RunStatus,
 )
+from ml_service.platforms.facts import gather_facts, keep_facts
 from ml_service.platforms.local.data import LocalData
 from ml_service.platforms.local.execution import Execution, Site
 from ml_service.platforms.local.run_tracking import RunTracking
@@ -29,15 +31,22 @@ class LocalPipelines:
     Args:
         state: where everything is kept.
         data: versions of data sets, for the pipelines' inputs.
+        documents: where it is kept what runs were made of.
         experiment: name of the MLflow experiment.
         lineage: variables that a step gets for a model's lineage, besides what is found out here.
     """
 
     def __init__(
-        self, state: State, data: LocalData, experiment: str, lineage: Mapping[str, str]
+        self,
+        state: State,
+        data: LocalData,
+        documents: Documents,
+        experiment: str,
+        lineage: Mapping[str, str],
     ) -> None:
         self._state = state
         self._data = data
+        self._documents = documents
         self._runs = Runs(state)
         self._site = Site(state, data, self._runs, experiment, lineage)
 
@@ -96,7 +105,10 @@ class LocalPipelines:
             if isinstance(source, DataInput)
         }
         self._clear_leftovers()
-        return Execution(self._site, pipeline, resolved, data, log, force).run()
+        facts = gather_facts(data.values(), installed=True)
+        execution = Execution(self._site, pipeline, resolved, data, log, force)
+        keep_facts(self._documents, execution.run_id, facts)
+        return execution.run()
 
     def list(self) -> Sequence[PipelineRun]:
         """All runs, newest first."""

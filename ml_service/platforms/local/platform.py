@@ -28,8 +28,10 @@ class LocalPlatform:
         self.models = LocalModels(self.state, settings.model_name)
         build = {"BUILD_BUILDID": settings.build_id, "BUILD_URI": settings.build_uri}
         lineage = {name: value for name, value in build.items() if value}
-        self.pipelines = LocalPipelines(self.state, self.data, settings.experiment_name, lineage)
         self.documents = LocalDocuments(self.state.home / "documents")
+        self.pipelines = LocalPipelines(
+            self.state, self.data, self.documents, settings.experiment_name, lineage
+        )
         self._settings = settings
 
     @cached_property

@@ -14,15 +14,21 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 
+import psutil
+
 from ml_service.platforms.base import Log
 
 _GRACE = 5.0
 """Seconds that a step has to end by itself after it was asked to."""
+
+_LOOK_SECONDS = 0.1
+"""How often a step's memory is looked at."""
 
 SPIN_COUNT = "20000"
 """How long an idle OpenMP thread spins before it sleeps (GOMP_SPINCOUNT, unless it is set already).
@@ -42,9 +48,15 @@ _IMPORTED_ONCE = [
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a step ended. ``error`` is None when it completed."""
+    """How a step ended.
+
+    Attributes:
+        error: why it failed; None when it completed.
+        peak_memory_mb: the most memory that its process was seen to hold; None where it did not run.
+    """
 
     error: str | None
+    peak_memory_mb: float | None = None
 
 
 def warm_up() -> None:
@@ -77,6 +89,8 @@ def run_process(
         target=_step, args=(list(command[2:]), {**os.environ, **environment}, str(cwd), writer)
     )
     process.start()
+    memory = _Memory(process.pid or 0)
+    memory.start()
     writer.close()
     reason: list[str] = []
     last = "it printed nothing"
@@ -101,7 +115,31 @@ def run_process(
         raise
     finally:
         reader.close()
-    return Outcome(_why(process.exitcode, reason, last))
+        memory.stop()
+    return Outcome(_why(process.exitcode, reason, last), round(memory.peak_mb, 1))
+
+
+class _Memory(threading.Thread):
+    """Looks again and again how much memory a process holds: one that is killed cannot say it any more."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak_mb = 0.0
+        self._pid = pid
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        """Look until the process is gone or ``stop`` is called."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self._pid)
+            while not self._ended.is_set():
+                self.peak_mb = max(self.peak_mb, process.memory_info().rss / 2**20)
+                self._ended.wait(_LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """End it."""
+        self._ended.set()
+        self.join()
 
 
 def _step(words: list[str], environment: dict[str, str], cwd: str, output: Connection) -> None:
