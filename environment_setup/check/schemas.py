@@ -60,7 +60,7 @@ class Schemas:
             addresses = self._definitions.get((item.kind.lower(), version))
             if addresses:
                 # Some schemas speak of a child's own name, others of its parents' too: names are checked elsewhere.
-                content = {**item.content, "name": "[name]"}
+                content = {**item.content, "name": "[parent/name]"}
                 content.pop("scope", None)
                 if message := self._problem(content, addresses):
                     yield f"{item}: {message}"
@@ -104,7 +104,7 @@ def _closed(schema: dict[str, Any]) -> dict[str, Any]:
             # Kinds of one thing: the keys that they share stand elsewhere than those of each.
             open_ones.add(name)
             open_ones.update(re.findall(r'"#/definitions/([\w.]+)"', json.dumps(kinds)))
-            for part in definition.get("allOf", []):
+            for part in (definition, *definition.get("allOf", [])):
                 # Azure closes the shared ones, and so refuses every kind that has keys of its own.
                 part.pop("additionalProperties", None)
     for name, definition in definitions.items():

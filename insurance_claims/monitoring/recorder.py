@@ -127,6 +127,9 @@ class Recorder:
         if observations.requests:
             metrics["requests"] = observations.requests
             metrics["errors"] = observations.errors
+            metrics["refused"] = sum(window.refused.values())
+        if window.p95 is not None:
+            metrics["latency_p95_ms"] = window.p95
         if observations.score_moments.count:
             metrics["score_mean"] = observations.score_moments.mean
         if self._emitter.dropped:
@@ -159,6 +162,7 @@ class _Window:
             scores += found
             if why is not None:
                 self.refused[why] += 1
+        self.p95 = float(np.quantile(latencies, 0.95)) if latencies else None
         self.observations = Observations.of(np.array(latencies), np.array(scores), errors)
 
 

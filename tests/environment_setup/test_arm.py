@@ -192,6 +192,18 @@ def test_templates_that_are_not_sound_are_refused(
             *("modules/monitoring.json", "Microsoft.Insights/actionGroups"),
             *("properties/groupShortName", "a name too long", "too long"),
         ),
+        (
+            *("modules/alerts.json", "Microsoft.Insights/metricAlerts"),
+            *("properties/criteria/allOf/0/operator", "MoreThan", "properties.criteria"),
+        ),
+        (
+            *("modules/alerts.json", "Microsoft.Insights/scheduledQueryRules"),
+            *("properties/criteria/allOf/0/failingPeriods/atLeast", 2, "atLeast"),
+        ),
+        (
+            *("modules/workbook.json", "Microsoft.Insights/workbooks"),
+            *("properties/serializedData", None, "serializedData"),
+        ),
         ("modules/roles.json", ASSIGNMENT, "properties/roleDefinitionId", None, "roleDefinition"),
     ],
 )

@@ -19,6 +19,7 @@ from tests.azureml_emulator.services.kql_values import (
     Expression,
     Problem,
     Row,
+    calculated,
     compared,
     member,
     order_key,
@@ -119,13 +120,13 @@ def _summarize(reader: _Reader, table: Table) -> Table:
     aggregates: dict[str, tuple[str, Callable[[Sequence[Row]], Any]]] = {}
     while reader.kind != "end" and reader.text not in ("by", "|"):
         name = reader.assigned()
-        function = reader.name()
-        make = AGGREGATES.get(function)
-        if make is None:
-            raise Problem("SemanticError", f"summarize: unknown aggregate '{function}'")
-        arguments = reader.arguments(table.columns)
-        default = "_".join([function, *(a.name for a in arguments[:1] if a.name)])
-        aggregates[name or (default if arguments else f"{function}_")] = make(arguments)
+        default, kind, reduce = _aggregate(reader, table)
+        # One aggregate may be divided by another.
+        while reader.kind == "sign" and reader.text == "/":
+            reader.expect("/")
+            _, _, divisor = _aggregate(reader, table)
+            kind, reduce = "real", _divided(reduce, divisor)
+        aggregates[name or default] = (kind, reduce)
         if not reader.take(","):
             break
     keys = reader.named(table.columns) if reader.take("by") else {}
@@ -143,6 +144,27 @@ def _summarize(reader: _Reader, table: Table) -> Table:
     ]
     types = {name: key.type for name, key in keys.items()}
     return Table({**types, **{name: kind for name, (kind, _) in aggregates.items()}}, rows)
+
+
+def _aggregate(reader: _Reader, table: Table) -> tuple[str, str, Callable[[Sequence[Row]], Any]]:
+    """Name where none is given, type and function of the next aggregate."""
+    function = reader.name()
+    make = AGGREGATES.get(function)
+    if make is None:
+        raise Problem("SemanticError", f"summarize: unknown aggregate '{function}'")
+    arguments = reader.arguments(table.columns)
+    name = "_".join([function, *(a.name for a in arguments[:1] if a.name)])
+    return (name if arguments else f"{function}_", *make(arguments))
+
+
+def _divided(
+    above: Callable[[Sequence[Row]], Any], below: Callable[[Sequence[Row]], Any]
+) -> Callable[[Sequence[Row]], Any]:
+    def value(rows: Sequence[Row]) -> float | None:
+        divisor = below(rows)
+        return above(rows) / divisor if divisor else None
+
+    return value
 
 
 def _order(reader: _Reader, table: Table) -> Table:
@@ -249,13 +271,19 @@ class _Reader:
         return left
 
     def _comparison(self, columns: Mapping[str, str]) -> Expression:
-        left = self._value(columns)
+        left = self._quotient(columns)
         if self.text in COMPARISONS and self.kind in ("name", "sign"):
             operator = self._pass()
-            return compared(operator, left, self._value(columns))
+            return compared(operator, left, self._quotient(columns))
         if self.take("in"):
             choices = self.arguments(columns)
             return Expression("bool", lambda row: left.of(row) in [c.of(row) for c in choices])
+        return left
+
+    def _quotient(self, columns: Mapping[str, str]) -> Expression:
+        left = self._value(columns)
+        while self.kind == "sign" and self.text in ("*", "/"):
+            left = calculated(self._pass(), left, self._value(columns))
         return left
 
     def _value(self, columns: Mapping[str, str]) -> Expression:

@@ -79,6 +79,32 @@ def compared(operator: str, left: Expression, right: Expression) -> Expression:
     return Expression("bool", value)
 
 
+def calculated(operator: str, left: Expression, right: Expression) -> Expression:
+    """A product or a quotient.
+
+    Raises:
+        Problem: one of the two is no number.
+    """
+    if left.type not in _NUMBERS or right.type not in _NUMBERS:
+        raise Problem(
+            "SemanticError", f"Operator {operator} needs numbers, not {left.type} and {right.type}"
+        )
+    whole = left.type != "real" and right.type != "real"
+
+    def value(row: Row) -> float | None:
+        a, b = left.of(row), right.of(row)
+        if a is None or b is None:
+            return None
+        if operator == "*":
+            return float(a * b)
+        if b == 0:
+            return None
+        # As Kusto: a quotient of whole numbers is a whole number.
+        return float(a // b) if whole else float(a / b)
+
+    return Expression("long" if whole else "real", value)
+
+
 def member(whole: Expression, name: str) -> Expression:
     """A member of a dynamic value.
 
@@ -202,6 +228,14 @@ def _countif(arguments: Sequence[Expression]) -> tuple[str, Callable[[Sequence[R
     return "long", lambda rows: sum(bool(arguments[0].of(row)) for row in rows)
 
 
+def _sumif(arguments: Sequence[Expression]) -> tuple[str, Callable[[Sequence[Row]], Any]]:
+    _needs(arguments, 2, "sumif")
+    figure, condition = arguments
+    if figure.type not in _NUMBERS or condition.type != "bool":
+        raise Problem("SemanticError", "sumif(): expected a number and a condition")
+    return figure.type, lambda rows: sum(figure.of(row) or 0 for row in rows if condition.of(row))
+
+
 def _over(name: str, reduce: Callable[[list[Any]], Any], kind: str | None = None) -> _Aggregate:
     def make(arguments: Sequence[Expression]) -> tuple[str, Callable[[Sequence[Row]], Any]]:
         _needs(arguments, 1, name)
@@ -237,6 +271,7 @@ def _percentile(arguments: Sequence[Expression]) -> tuple[str, Callable[[Sequenc
 AGGREGATES: Mapping[str, _Aggregate] = {
     "count": _count,
     "countif": _countif,
+    "sumif": _sumif,
     "sum": _over("sum", sum),
     "avg": _over("avg", lambda values: sum(values) / len(values), "real"),
     "min": _over("min", min),
