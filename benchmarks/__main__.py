@@ -19,6 +19,8 @@ BENCHMARKS = (
     "synthesize",
     "pipeline_vs_script",
     "serving",
+    "telemetry",
+    "dashboard",
     "predictors",
     "batch",
     "ingestion",

@@ -1,4 +1,7 @@
-"""The local sink: takes telemetry over HTTP as Application Insights does, on loopback, and keeps it in the store."""
+"""The local sink: takes telemetry over HTTP as Application Insights does, on loopback, and keeps it in the store.
+
+The same process serves the dashboard.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,14 @@ from typing import Any
 from aiohttp import web
 
 from insurance_claims.telemetry import Connection
+from ml_service.monitoring.alerts.watch import Watcher, watching
 from ml_service.monitoring.connection import HOST, folder_of, make_connection
+from ml_service.monitoring.dashboard.panels import NO_OPERATIONS, Operations
+from ml_service.monitoring.dashboard.rollup import Rollup
+from ml_service.monitoring.dashboard.web import Dashboard
 from ml_service.monitoring.envelopes import BadBody, BadEnvelope, record, split
 from ml_service.monitoring.store import Store
-from ml_service.monitoring.telemetry import Event, TelemetryError
+from ml_service.monitoring.telemetry import Event, Telemetry, TelemetryError
 
 RETENTION = timedelta(days=30)
 BODY_BYTES = 16 * 2**20
@@ -106,35 +113,86 @@ async def serve(
     port: int,
     ready: Callable[[Connection], None],
     retention: timedelta = RETENTION,
+    operations: Operations = NO_OPERATIONS,
+    watcher: Watcher | None = None,
 ) -> None:
-    """Run the sink until the task is cancelled.
+    """Run the sink, and the dashboard over it, until the task is cancelled.
 
     Args:
         home: local state.
         port: on loopback; 0 takes a free one.
         ready: is told where it listens, once it does.
         retention: what arrived longer ago is removed.
+        operations: of the platform, for the dashboard.
+        watcher: looks at the alerts while it runs; None for nobody.
 
     Raises:
         TelemetryError: the port is taken.
     """
+    with _listener(port) as listener:
+        connection = make_connection(home, listener.getsockname()[1])
+        store = Store(folder_of(home))
+        application = Sink(store, connection.key, retention).application()
+        Dashboard(store, operations, Rollup(store), retention).add_to(application)
+        looking = asyncio.create_task(watching(watcher)) if watcher is not None else None
+        try:
+            await _run(application, listener, lambda: ready(connection))
+        finally:
+            if looking is not None:
+                looking.cancel()
+
+
+async def serve_dashboard(
+    telemetry: Telemetry,
+    port: int,
+    ready: Callable[[str], None],
+    operations: Operations,
+    refresh_seconds: float,
+    longest: timedelta,
+) -> None:
+    """Run the dashboard alone, over telemetry that is kept elsewhere, until the task is cancelled.
+
+    Args:
+        telemetry: reads it.
+        port: on loopback; 0 takes a free one.
+        ready: is told the page's address.
+        operations: of the platform.
+        refresh_seconds: from one look of the page to the next.
+        longest: stretch of time that may be asked for; single events are read for it.
+
+    Raises:
+        TelemetryError: the port is taken.
+    """
+    with _listener(port) as listener:
+        application = web.Application()
+        dashboard = Dashboard(
+            telemetry, operations, refresh_seconds=refresh_seconds, longest=longest
+        )
+        dashboard.add_to(application)
+        address = f"http://{HOST}:{listener.getsockname()[1]}"
+        await _run(application, listener, lambda: ready(address))
+
+
+def _listener(port: int) -> socket.socket:
     try:
-        listener = socket.create_server((HOST, port))
+        return socket.create_server((HOST, port))
     except OSError as error:
         raise TelemetryError(
             f"port {port} cannot be listened on: {error.strerror}; is a sink running already? Else take another --port"
         ) from None
-    with listener:
-        connection = make_connection(home, listener.getsockname()[1])
-        sink = Sink(Store(folder_of(home)), connection.key, retention)
-        runner = web.AppRunner(sink.application(), access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        try:
-            await web.SockSite(runner, listener).start()
-            ready(connection)
-            await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
+
+
+async def _run(
+    application: web.Application, listener: socket.socket, ready: Callable[[], None]
+) -> None:
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        ready()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
 
 
 def _refused(status: int, message: str, received: int = 0) -> web.Response:

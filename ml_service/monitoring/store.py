@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from filelock import FileLock
 
 from ml_service.monitoring.telemetry import NOTHING, Event, Kind, Point, TelemetryError, once
 
@@ -130,6 +131,22 @@ class Store:
         rows = self._rows(query, values)
         return once(_event(kind, row) for row in rows)
 
+    def arrivals(self, after: int, limit: int, names: Sequence[str]) -> Sequence[tuple[int, Event]]:
+        """Records in the order in which they arrived, each with a number that grows; also what was sent twice.
+
+        Args:
+            after: number of the last one that is known; 0 for none.
+            limit: the most that are given.
+            names: that a record may have.
+        """
+        marks = ", ".join("?" * len(names))
+        query = (
+            "SELECT id, kind, name, time, arrived, properties, measurements FROM records "
+            f"WHERE id > ? AND name IN ({marks}) ORDER BY id LIMIT ?"
+        )
+        rows = self._rows(query, [after, *names, limit])
+        return [(number, _event(_KINDS[kind], tuple(row))) for number, kind, *row in rows]
+
     def series(
         self,
         metric: str,
@@ -193,7 +210,9 @@ class Store:
         database = sqlite3.connect(
             self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
         )
-        database.execute("PRAGMA journal_mode = WAL")
+        # SQLite does not wait where two processes turn on WAL in a new file at once: it says that the file is locked.
+        with FileLock(self.path.with_suffix(".lock"), timeout=_WAIT_SECONDS, mode=0o600):
+            database.execute("PRAGMA journal_mode = WAL")
         # A power cut may lose the last second, and never more than that.
         database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(_SCHEMA)

@@ -12,6 +12,7 @@ import pytest
 
 from insurance_claims.telemetry import Connection, Emitter
 from ml_service.monitoring.connection import folder_of
+from ml_service.monitoring.dashboard.panels import NO_OPERATIONS, Operations
 from ml_service.monitoring.sink import serve
 from ml_service.monitoring.store import Store
 from ml_service.monitoring.telemetry import Telemetry
@@ -25,14 +26,15 @@ class RunningSink:
     Args:
         home: local state.
         port: 0 takes a free one.
+        operations: that its dashboard shows.
     """
 
-    def __init__(self, home: Path, port: int = 0) -> None:
+    def __init__(self, home: Path, port: int = 0, operations: Operations = NO_OPERATIONS) -> None:
         self.home = home
         self.store = Store(folder_of(home))
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
-        self._task = self._loop.create_task(serve(home, port, self._set))
+        self._task = self._loop.create_task(serve(home, port, self._set, operations=operations))
         self._task.add_done_callback(lambda _: self._loop.stop())
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
