@@ -62,6 +62,7 @@ SCORING = (
     "lightgbm",
     "numpy",
     "orjson",
+    "pyarrow",
     "pydantic",
     "pyyaml",
     "opencensus-ext-azure",
@@ -69,7 +70,7 @@ SCORING = (
     "azureml-inference-server-http",
     "gunicorn",
 )
-"""What score.py, its telemetry and the server around it import."""
+"""What score.py, its telemetry, the collection of rows and the server around it import."""
 
 BENCH = (
     "lleaves==1.3.0",  # compiles the trees

@@ -112,6 +112,32 @@ class ScoringParameters(_Section):
     headroom: float = Field(ge=1, le=1000)
 
 
+class MonitoringParameters(_Section):
+    """When rows that are scored differ from those that were learnt from, and what follows from it."""
+
+    alpha: float = Field(gt=0, le=0.2)
+    psi: float = Field(gt=0)
+    ks: float = Field(gt=0, lt=1)
+    missing_share: Share
+    new_values: Share
+    minimum_rows: int = Field(ge=100)
+    confidence: Share
+    minimum_claims: int = Field(ge=2)
+    gini_loss: float = Field(gt=0, lt=1)
+    calibration_error: float = Field(gt=0, lt=1)
+    window_hours: float = Field(gt=0)
+    windows: int = Field(ge=1)
+    bad_windows: int = Field(ge=1)
+    new_rows: float = Field(gt=0)
+    cooldown_hours: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _can_be_reached(self) -> MonitoringParameters:
+        if self.bad_windows > self.windows:
+            raise ValueError(f"bad_windows is above windows, which is {self.windows}")
+        return self
+
+
 class Parameters(_Section):
     """The whole of parameters.yml."""
 
@@ -119,6 +145,7 @@ class Parameters(_Section):
     training: TrainingParameters
     gate: GateParameters
     scoring: ScoringParameters
+    monitoring: MonitoringParameters
 
 
 def parse_parameters(content: Any, where: str) -> Parameters:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from insurance_claims.errors import ClaimsError
 
+ALERTS_FILE = Path(__file__).parent / "monitoring" / "alerts" / "alerts.yml"
 _NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,62}$"
 _GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 _COMPUTE = r"^[A-Za-z][A-Za-z0-9-]{1,15}$"
 _SERVICE = r"^[a-z][a-z0-9-]{1,30}[a-z0-9]$"
 _Kind = TypeVar("_Kind", bound=BaseSettings)
+_Location = Annotated[
+    str, AfterValidator(lambda text: text if "://" in text else str(Path(text).absolute()))
+]
+"""A container's address or a folder, whatever folder a process works in."""
 
 
 class SettingsError(ClaimsError):
@@ -47,6 +52,11 @@ class Settings(BaseSettings):
     requested_for: str | None = Field(None, alias="BUILD_REQUESTEDFOR")
     github_actor: str | None = Field(None, alias="GITHUB_ACTOR")
     rollout_plan: Path | None = Field(None, alias="MLOPS_ROLLOUT_PLAN")
+    alerts: Path = Field(ALERTS_FILE, alias="MLOPS_ALERTS")
+    alert_webhook: SecretStr | None = Field(None, alias="MLOPS_ALERT_WEBHOOK")
+    collect: _Location | None = Field(None, alias="MLOPS_COLLECT")
+    collect_share: float = Field(1.0, alias="MLOPS_COLLECT_SHARE", ge=0, le=1)
+    collect_omit: str = Field("", alias="MLOPS_COLLECT_OMIT")
 
     environments: tuple[str, ...] = ("staging", "production")
     """Names that a model can be deployed to; a platform maps them."""

@@ -46,6 +46,9 @@ _LOADINGS: dict[str, dict[str, float]] = {
     "ps_car_15": {"newness": 0.95},
 }
 
+_MOVED = {"region": 0.8, "tenure": 0.5, "equipment": -0.3}
+"""By how many standard deviations the factors move when the population shifts by 1: newer customers from elsewhere."""
+
 _MISSING_LOADINGS: dict[str, dict[str, float]] = {
     "ps_car_03_cat": {"equipment": 0.97, "engine": -0.2},
     "ps_car_05_cat": {"equipment": 0.97, "engine": -0.2},
@@ -144,6 +147,12 @@ _RARE_PATTERNS: dict[tuple[int, int, int, int], float] = {
     (0, 1, 1, 1): 0.00010,
     (1, 1, 1, 1): 0.00003,
 }
+
+
+@cache
+def moved_factors() -> Floats:
+    """How far each factor moves when the population shifts by 1, shape (factors,)."""
+    return np.array([_MOVED.get(factor, 0.0) for factor in FACTORS])
 
 
 @cache

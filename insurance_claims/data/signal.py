@@ -34,6 +34,23 @@ def claim_logit(columns: Mapping[str, NDArray[Any]]) -> Floats:
     return np.asarray(INTERCEPT + STRENGTH * effects)
 
 
+def moved_logit(x: Mapping[str, NDArray[Any]]) -> Floats:
+    """What a shift of the population by 1 adds to the log odds: expensive cars claim less, and other drivers more.
+
+    Args:
+        x: features by name, each of shape (n,).
+
+    Returns:
+        Shape (n,).
+    """
+    return np.asarray(
+        -0.9 * _car_value(x)
+        + 0.7 * (x["ps_ind_03"] >= 6)
+        - 0.6 * (x["ps_ind_01"] >= 3)
+        - 0.5 * x["ps_ind_17_bin"]
+    )
+
+
 def _driver(x: Mapping[str, NDArray[Any]]) -> Floats:
     return np.asarray(
         0.05 * np.minimum(x["ps_ind_01"], 5)

@@ -37,7 +37,12 @@ _REFERENCE_SEED = 0
 
 
 def synthesize(
-    rows: int, seed: int, *, claim_rate: float = schema.CLAIM_RATE, first_id: int = FIRST_ID
+    rows: int,
+    seed: int,
+    *,
+    claim_rate: float = schema.CLAIM_RATE,
+    first_id: int = FIRST_ID,
+    shift: float = 0.0,
 ) -> tuple[pd.DataFrame, Floats]:
     """Make a table of synthetic claims.
 
@@ -46,6 +51,7 @@ def synthesize(
         seed: of the sample, at least 0. What makes claims likely is the same for every seed.
         claim_rate: expected share of rows with a claim, between 0 and 1.
         first_id: the smallest id. Ids ascend with gaps, as Kaggle's do.
+        shift: how far the population has moved, from 0 to 2: other customers, and other claims of theirs.
 
     Returns:
         The table with schema.COLUMNS in Kaggle's order and types, and each row's true probability of a claim, (rows,).
@@ -55,11 +61,11 @@ def synthesize(
     """
     import pandas as pd
 
-    _check(rows, seed, claim_rate, first_id)
+    _check(rows, seed, claim_rate, first_id, shift)
     table = {name: np.empty(rows, dtype=_dtype(name)) for name in schema.COLUMNS}
     truth = np.empty(rows)
     start = 0
-    for columns, probability in _chunks(rows, seed, claim_rate, first_id):
+    for columns, probability in _chunks(rows, seed, claim_rate, first_id, shift):
         end = start + len(probability)
         for name, values in columns.items():
             table[name][start:end] = values
@@ -68,7 +74,9 @@ def synthesize(
     return pd.DataFrame(table, copy=False), truth
 
 
-def write_synthetic(path: Path, rows: int, seed: int, truth: Path | None = None) -> None:
+def write_synthetic(
+    path: Path, rows: int, seed: int, truth: Path | None = None, shift: float = 0.0
+) -> None:
     """Write a table of synthetic claims, and the true probabilities where asked for.
 
     The files appear whole or not at all. Memory does not grow with the number of rows.
@@ -78,17 +86,18 @@ def write_synthetic(path: Path, rows: int, seed: int, truth: Path | None = None)
         rows: how many, at least 1.
         seed: of the sample, at least 0.
         truth: a file with the columns id and probability, .csv, .csv.gz or .parquet.
+        shift: as for ``synthesize``.
 
     Raises:
         DataError: an argument is out of range, a file's ending is unknown, or a path cannot be written to.
     """
-    _check(rows, seed, schema.CLAIM_RATE, FIRST_ID)
+    _check(rows, seed, schema.CLAIM_RATE, FIRST_ID, shift)
     if truth is not None and truth.absolute() == path.absolute():
         raise DataError(f"{path} is asked for as data and as truth: give two files")
     with ExitStack() as stack:
         write_rows = stack.enter_context(table_writer(path))
         write_truth = stack.enter_context(table_writer(truth)) if truth is not None else None
-        for columns, probability in _chunks(rows, seed, schema.CLAIM_RATE, FIRST_ID):
+        for columns, probability in _chunks(rows, seed, schema.CLAIM_RATE, FIRST_ID, shift):
             write_rows(columns)
             if write_truth is not None:
                 write_truth({schema.ID: columns[schema.ID], PROBABILITY: probability})
@@ -125,14 +134,17 @@ def golden_rows(count: int, seed: int) -> Floats:
 
 
 def _chunks(
-    rows: int, seed: int, claim_rate: float, first_id: int
+    rows: int, seed: int, claim_rate: float, first_id: int, population: float
 ) -> Iterator[tuple[Columns, Floats]]:
     shift = _logit_shift(claim_rate)
     next_id = first_id
     for chunk, start in enumerate(range(0, rows, _CHUNK)):
         rng = np.random.default_rng([seed, chunk])
-        features = _features(rng)
-        probability = _probability(signal.claim_logit(features) + shift)
+        features = _features(rng, population)
+        logit = signal.claim_logit(features) + shift
+        if population:
+            logit += population * signal.moved_logit(features)
+        probability = _probability(logit)
         target = (rng.random(_CHUNK) < probability).astype(np.int64)
         ids = next_id - 1 + np.cumsum(rng.geometric(_ID_SHARE, _CHUNK))
         if chunk == 0:
@@ -143,9 +155,10 @@ def _chunks(
         yield {name: columns[name][:kept] for name in schema.COLUMNS}, probability[:kept]
 
 
-def _features(rng: np.random.Generator) -> Columns:
+def _features(rng: np.random.Generator, shift: float = 0.0) -> Columns:
     """One chunk of every feature. The order of draws is part of what a seed means."""
     factors = rng.standard_normal((len(marginals.FACTORS), _CHUNK))
+    factors += shift * marginals.moved_factors()[:, np.newaxis]
 
     def draw(latent: marginals.Latent) -> Floats:
         own = rng.standard_normal(_CHUNK)
@@ -199,7 +212,7 @@ def _root(logit: Floats, claim_rate: float) -> float:
     return (low + high) / 2
 
 
-def _check(rows: int, seed: int, claim_rate: float, first_id: int) -> None:
+def _check(rows: int, seed: int, claim_rate: float, first_id: int, shift: float) -> None:
     if rows < 1:
         raise DataError(f"cannot make {rows} rows: ask for 1 or more")
     if seed < 0:
@@ -208,3 +221,5 @@ def _check(rows: int, seed: int, claim_rate: float, first_id: int) -> None:
         raise DataError(f"claim rate {claim_rate} is not between 0 and 1")
     if first_id < 0:
         raise DataError(f"first id {first_id} is negative: use 0 or a larger whole number")
+    if not 0.0 <= shift <= 2.0:
+        raise DataError(f"shift {shift} is not between 0 and 2")

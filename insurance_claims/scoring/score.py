@@ -19,6 +19,7 @@ from flask import Request, Response, g
 
 from insurance_claims import schema, telemetry
 from insurance_claims.monitoring import trace
+from insurance_claims.monitoring.collection import Collector, collector
 from insurance_claims.monitoring.recorder import Recorder, interval
 from insurance_claims.parameters import load_parameters
 from insurance_claims.scoring.request import RequestError
@@ -34,17 +35,18 @@ _TRACEPARENT = "HTTP_TRACEPARENT"
 
 _scorer: Scorer | None = None
 _recorder: Recorder | None = None
+_collector: Collector | None = None
 
 
 def init() -> None:
     """Load the model of AZUREML_MODEL_DIR and score once, so that the first request finds all warm.
 
-    Where telemetry is on, this process begins to count its requests.
+    Where telemetry is on, this process begins to count its requests, and where collection is, to keep their rows.
 
     Raises:
         ClaimsError: there is no sound model, or the parameters do not fit. The server prints it and exits.
     """
-    global _scorer, _recorder
+    global _scorer, _recorder, _collector
     scorer = load_scorer(Path(os.environ.get(MODEL_DIR, "")), load_parameters().scoring)
     row = [column.minimum for column in schema.FEATURES]
     for rows in ([row], [row, row]):
@@ -53,6 +55,7 @@ def init() -> None:
     emitter = telemetry.emitter("scoring")
     if emitter is not None:
         _recorder = Recorder(emitter, (scorer.name, scorer.version), interval())
+    _collector = collector((scorer.name, scorer.version), emitter)
     logging.getLogger("azmlinfsrv").addFilter(_says_something)
 
 
@@ -66,7 +69,8 @@ def run(request: Request) -> Response:
     given = request.environ.get(_TRACEPARENT)
     span = trace.continued(given) if given else None
     try:
-        answer = _scorer.score(read_body(request, _scorer.limits.max_body_bytes), request_id)
+        body = read_body(request, _scorer.limits.max_body_bytes)
+        answer = _scorer.score(body, request_id)
     except RequestError as error:
         if _recorder is not None:
             _recorder.refused(began, error)
@@ -79,6 +83,8 @@ def run(request: Request) -> Response:
         raise
     if _recorder is not None:
         _recorder.answered(began, answer)
+    if _collector is not None:
+        _collector.answered(request_id, body, answer)
     return _response(answer, 200, _scorer.version, span)
 
 

@@ -11,19 +11,26 @@ import typer
 import azure_pipelines_local.cli
 from insurance_claims.errors import ClaimsError
 from ml_service.cli import (
+    arrival,
     azure,
+    cost,
     data,
     demo,
+    demo_data,
+    demo_drift,
     deploy,
     endpoints,
     ingest,
+    labels,
     models,
-    monitor,
+    monitoring,
+    retrain,
     rollback,
     rollout,
     runs,
     score,
     tools,
+    why,
 )
 from ml_service.cli.context import print_json
 
@@ -36,6 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data.app, name="data")
+runs.app.command("why")(why.why)
 app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(azure.schedules, name="schedules")
@@ -50,11 +58,17 @@ app.command("smoke-test")(endpoints.smoke_test)
 app.command("endpoints")(endpoints.list_endpoints)
 app.command("score")(score.score)
 app.command("down")(deploy.down)
-app.command("monitor")(monitor.monitor)
+app.add_typer(monitoring.app, name="monitor")
+app.add_typer(labels.app, name="labels")
+app.command("retrain")(retrain.retrain)
 app.command("ui")(tools.ui)
 app.command("doctor")(tools.doctor)
+app.command("cost")(cost.cost)
 app.command("demo")(demo.demo)
+app.command("demo-data")(demo_data.demo_data)
+app.command("demo-drift")(demo_drift.demo_drift)
 app.add_typer(azure_pipelines_local.cli.app, name="ci")
+ingest.app.command("check-arrival")(arrival.check_arrival)
 app.add_typer(ingest.app, name="ingest")
 
 

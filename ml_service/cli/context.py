@@ -50,8 +50,9 @@ def open_platform(name: str | None) -> Platform:
         raise typer.BadParameter(
             f"there is no platform {name!r}; there is: {', '.join(_PLATFORMS)}"
         )
+    _tell_what_to_collect(chosen)
     if name == "azureml":
-        if importlib.util.find_spec("azureml.core") is None:
+        if importlib.util.find_spec("azureml") is None:
             raise ClaimsError("platform azureml needs Azure ML's SDK: `make azure` installs it")
         from ml_service.platforms.azureml.platform import AzureMLPlatform
 
@@ -84,6 +85,14 @@ def _tell_the_monitor(chosen: Settings) -> None:
 
     if found := local_connection(chosen.home):
         os.environ[_CONNECTION] = found
+
+
+def _tell_what_to_collect(chosen: Settings) -> None:
+    # Servers that this command starts read it from their environment, where .env is not.
+    if chosen.collect is not None:
+        os.environ["MLOPS_COLLECT"] = chosen.collect
+        os.environ["MLOPS_COLLECT_SHARE"] = str(chosen.collect_share)
+        os.environ["MLOPS_COLLECT_OMIT"] = chosen.collect_omit
 
 
 def assignment(text: str) -> tuple[str, str]:

@@ -157,11 +157,14 @@ def synthesize(
     truth: Annotated[
         Path | None, typer.Option(help="Also write each row's true probability of a claim.")
     ] = None,
+    shift: Annotated[
+        float, typer.Option(help="How far the population has moved, from 0 to 2: data that drift.")
+    ] = 0.0,
 ) -> None:
     """Make data with the real columns' ranges, missing shares, cardinalities and claim rate."""
     from insurance_claims.data.synthesize import write_synthetic
 
-    write_synthetic(file, rows, seed, truth)
+    write_synthetic(file, rows, seed, truth, shift)
     print(
         f"wrote {rows:,} rows to {file}"
         + (f", their true probabilities to {truth}" if truth else "")

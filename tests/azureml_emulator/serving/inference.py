@@ -26,6 +26,7 @@ _STOP_SECONDS = 10
 _ERROR = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception)\b: .+")
 _DESCRIPTION = "container.json"
 _LOG = "container.log"
+_MOST_BYTES = 1 << 30
 
 
 class ContainerFailed(Exception):
@@ -53,7 +54,7 @@ def build(folder: Path, image: Image) -> None:
     """Lay out a container's files.
 
     Raises:
-        ContainerFailed: an asset is missing, or no archive.
+        ContainerFailed: an asset is missing, or no archive that can be unpacked.
     """
     application = folder / "azureml-app"
     application.mkdir(parents=True)
@@ -61,8 +62,7 @@ def build(folder: Path, image: Image) -> None:
         if not file.is_file():
             raise ContainerFailed(f"asset {place} was never uploaded")
         if place.endswith("/"):
-            with tarfile.open(file) as archive:
-                archive.extractall(application, filter="data")
+            _unpack(file, application, place)
         else:
             shutil.copyfile(file, application / place)
     for place, file in image.models.items():
@@ -71,6 +71,22 @@ def build(folder: Path, image: Image) -> None:
         shutil.copyfile(file, target)
     description = {"model_dir": image.model_dir, "variables": dict(image.variables)}
     (folder / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+
+
+def _unpack(file: Path, to: Path, place: str) -> None:
+    """Unpack an archive, unless something of it would lie elsewhere or it is a bomb."""
+    try:
+        with tarfile.open(file) as archive:
+            size = 0
+            for member in archive:
+                size += member.size
+                if size > _MOST_BYTES:
+                    raise ContainerFailed(
+                        f"asset {place} unpacks to more than {_MOST_BYTES:,} bytes"
+                    )
+            archive.extractall(to, filter="data")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise ContainerFailed(f"asset {place} cannot be unpacked: {error}") from None
 
 
 def log(folder: Path, lines: int) -> str:

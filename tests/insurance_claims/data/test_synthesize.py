@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from insurance_claims import schema
-from insurance_claims.data import marginals
+from insurance_claims.data import marginals, signal
 from insurance_claims.data.synthesize import (
     FIRST_ID,
     golden_rows,
@@ -353,3 +353,22 @@ def test_no_real_row_is_in_the_sample(root: Path, real_data: Path) -> None:
     ours = pd.read_csv(root / "data/sample.csv")[features].round(6)
     assert real.merge(ours, on=features).empty
     assert len(ours.merge(ours, on=features)) == SAMPLE_ROWS
+
+
+def test_a_shift_moves_the_population_and_what_makes_claims_likely() -> None:
+    table, _ = synthesize(20_000, 1)
+    moved, likely = synthesize(20_000, 1, shift=1.0)
+    assert moved["ps_reg_02"].mean() > table["ps_reg_02"].mean() + 0.1
+    assert np.array_equal(moved["ps_calc_01"], table["ps_calc_01"])
+    assert validate(moved).ok
+    rows = {name: moved[name].to_numpy() for name in schema.FEATURE_NAMES}
+    unmoved = 1 / (1 + np.exp(-signal.claim_logit(rows)))
+    assert gini(moved[schema.TARGET].to_numpy(), likely) > 0.05 + gini(
+        moved[schema.TARGET].to_numpy(), unmoved
+    )
+
+
+@pytest.mark.parametrize("shift", [-0.1, 2.1, float("nan")])
+def test_a_shift_that_cannot_be_is_refused(shift: float) -> None:
+    with pytest.raises(DataError, match="is not between 0 and 2"):
+        synthesize(10, 1, shift=shift)

@@ -19,7 +19,8 @@ import pytest
 
 from insurance_claims import schema, telemetry
 from insurance_claims.model import save_model
-from insurance_claims.monitoring import wire
+from insurance_claims.monitoring import collection, wire
+from insurance_claims.monitoring.collected import open_place
 from insurance_claims.monitoring.observations import Observations
 from ml_service.platforms.local.serving_command import HOST, server_command
 from tests.insurance_claims.ingestion_server import Ingestion
@@ -162,12 +163,19 @@ def test_every_request_is_counted_by_the_end_whichever_worker_had_it(
     assert "somebody" not in json.dumps(exception)
 
 
-def test_a_sink_that_hangs_costs_no_request_and_lets_the_server_end(
-    ingestion: Ingestion, model_dir: Path, tmp_path: Path
+def test_a_sink_that_hangs_costs_no_request_no_row_and_lets_the_server_end(
+    ingestion: Ingestion, model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ingestion.hanging.set()
+    monkeypatch.setenv(collection.LOCATION, str(tmp_path / "collected"))
+    monkeypatch.setenv(collection.SECONDS, "3600")
     with _serving(model_dir, tmp_path, ingestion.text, 1) as port:
         # A bug is sent at once: a worker's sending thread waits for the sink from then on.
         assert _call(port, b"please fail")[0] == 500
         assert [_call(port, _body(1))[0] for _ in range(40)] == [200] * 40
     assert ingestion.requests >= 1 and not ingestion.envelopes
+    place = open_place(str(tmp_path / "collected"))
+    [name] = place.names("rows")
+    rows = place.read(name)
+    assert (rows.num_rows, set(rows["model_version"].to_pylist())) == (40, {7})
+    assert len(set(rows["request_id"].to_pylist())) == 40

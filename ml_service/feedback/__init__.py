@@ -1,0 +1,1 @@
+"""What comes back from production: scored rows, what became of them, and what follows from it."""
