@@ -25,7 +25,7 @@ from insurance_claims.schema import SCHEMA_VERSION, TARGET
 
 DATA_FILE = "data.parquet"
 MANIFEST_FILE = "manifest.json"
-_FORMAT = "insurance_claims content 1"
+_FORMAT = "data content 1"
 _MANIFEST_KEYS = frozenset(
     "name version sha256 rows claim_rate created source schema_version".split()
 )

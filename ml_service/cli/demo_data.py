@@ -87,7 +87,7 @@ Done in {seconds:.0f} s, and everything is stopped. What came of it can be looke
   mlops models list             what is registered
   mlops ui                      runs, curves and plots in MLflow
 
-docs/challenges/07-data-ingestion.md goes through it step by step.""".replace("{good}", _GOOD)
+docs/ingestion.md has the rules and the limits.""".replace("{good}", _GOOD)
 
 
 def _mlops(*arguments: str) -> None:

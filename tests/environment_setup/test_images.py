@@ -59,7 +59,12 @@ def test_an_image_keeps_the_rules(name: str) -> None:
         ("scoring.Dockerfile", "COPY requirements/scoring", "COPY nowhere", "does not exist"),
         ("scoring.Dockerfile", "COPY insurance_claims", "ADD insurance_claims", "use COPY"),
         ("scoring.Dockerfile.dockerignore", "*\n", "", "has to begin with *"),
-        ("scoring.Dockerfile.dockerignore", "!insurance", "!.env\n!insurance", "lets .env in"),
+        (
+            "scoring.Dockerfile.dockerignore",
+            "!insurance_claims",
+            "!.env\n!insurance_claims",
+            "lets .env in",
+        ),
         ("agent.Dockerfile", "requirements/test.txt /req", "/req", "test.txt in, which is not"),
         ("agent.Dockerfile", "&& rm -rf /home/agent/warm", "&& npm install left-pad", "left-pad"),
     ],

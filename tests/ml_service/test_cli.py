@@ -104,7 +104,10 @@ def test_validate_reports_every_problem_at_once(
     assert {p["column"] for p in found["report"]["problems"]} >= {"ps_ind_01", "ps_car_15", "id"}
 
 
-def test_an_added_version_is_listed(mlops: Mlops, table: pd.DataFrame, tmp_path: Path) -> None:
+def test_an_added_version_is_listed(
+    mlops: Mlops, table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     table.to_csv(tmp_path / "good.csv", index=False)
     code, out, _ = mlops("data", "add", str(tmp_path / "good.csv"), "--json")
     assert (code, json.loads(out)["new"]) == (0, True)
