@@ -36,6 +36,10 @@ lint: $(VENV)/.test ## flake8, ruff format --check, mypy --strict, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: audit
+audit: $(VENV)/.test ## Known vulnerabilities, secrets in files, bill of materials into build/security (RESULTS=DIR: there)
+	@$(BIN)/python -m environment_setup.security $(if $(RESULTS),"$(RESULTS)")
+
 .PHONY: format
 format: $(VENV)/.test ## Format the code
 	$(BIN)/ruff format
@@ -65,6 +69,14 @@ emulator: $(VENV)/.azure ## Azure Machine Learning on this machine, for trying a
 
 .PHONY: tools
 tools: $(VENV)/.tools ## Install checkov and hadolint, in an environment of their own
+
+.PHONY: demo-drift
+demo-drift: $(VENV)/.local ## The population moves: an alert, labels, retraining, the gate, a canary, and a model that fits again
+	@$(BIN)/mlops demo-drift
+
+.PHONY: demo-data
+demo-data: $(VENV)/.test ## Files drop: a data version, training and a judged model, unattended
+	@$(BIN)/mlops demo-data
 
 .PHONY: azurite
 azurite: $(VENV)/.test ## Azure's blob storage on this machine, for trying ingestion; runs until Ctrl-C
@@ -108,6 +120,12 @@ $(VENV)/.tools: environment_setup/tools.txt $(BIN)/uv
 	@$(BIN)/uv pip install --quiet --python $(VENV)/tools/bin/python --require-hashes -r $<
 	@touch $@
 
+$(VENV)/.security: environment_setup/security.txt $(BIN)/uv
+	@echo "installing pip-audit, cyclonedx-bom and detect-secrets"
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)/security
+	@$(BIN)/uv pip install --quiet --python $(VENV)/security/bin/python --require-hashes -r $<
+	@touch $@
+
 $(VENV)/.azure: requirements/azure.txt $(VENV)/.local
 	@echo "installing Azure ML's SDK"
 	@$(INSTALL) -r $<
@@ -118,7 +136,7 @@ $(VENV)/.dask: requirements/dask.txt $(VENV)/.local
 	@$(INSTALL) -r $<
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt $(VENV)/.local $(VENV)/.tools tests/pipelines/package-lock.json tests/azurite/package-lock.json
+$(VENV)/.test: requirements/test.txt $(VENV)/.local $(VENV)/.tools $(VENV)/.security tests/pipelines/package-lock.json tests/azurite/package-lock.json
 	@echo "installing what the tests need"
 	@$(INSTALL) -r $<
 	@if command -v npm >/dev/null; then \
@@ -127,4 +145,9 @@ $(VENV)/.test: requirements/test.txt $(VENV)/.local $(VENV)/.tools tests/pipelin
 	else \
 	  echo "npm was not found: the editor's checks of .pipelines and the tests with Azurite are skipped. Install Node.js 20 or newer, then: touch requirements/test.txt"; \
 	fi
+	@command -v chromium >/dev/null || if [ -z "$$CI" ]; then \
+	  echo "Chromium was not found: the tests of the dashboard are skipped. Install it: 'sudo apt-get install chromium' or '$(BIN)/playwright install chromium'"; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get -qq update && apt-get -qq install --yes chromium; } >/dev/null 2>&1 || echo "Chromium could not be installed: the tests of the dashboard are skipped"; \
+	else $(BIN)/playwright install --with-deps chromium >/dev/null; fi
 	@touch $@ $(VENV)/.azure

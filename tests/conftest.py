@@ -32,7 +32,10 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 SLOW = (
     *("tests/pipelines/test_runs.py", "tests/contract/test_contract.py"),
     *("tests/docs/test_azureml_walkthrough.py", "tests/contract/test_survival.py"),
-    *("tests/contract/test_rollout.py", "tests/ml_service/ingestion/test_end_to_end.py"),
+    *("tests/contract/test_rollout.py", "tests/docs/test_defects.py"),
+    *("tests/pipelines/test_data_pipelines.py", "tests/ml_service/ingestion/test_end_to_end.py"),
+    *("tests/bootstrap/test_bootstrap.py", "tests/bootstrap/test_adapting.py"),
+    "tests/ml_service/cli/test_demo_data.py",
 )
 """Files that take minutes. They are begun first, so that no worker is left alone with one at the end."""
 
