@@ -15,6 +15,9 @@ from insurance_claims.monitoring.observations import Observations
 from ml_service.platforms.local.exchange import Answer
 from ml_service.platforms.local.observation_store import ObservationWriter, Second
 
+_EARLY_SECONDS = 0.002
+"""Timers of uvloop count in whole milliseconds: without it, what is of one second might be noted under the one before."""
+
 log = logging.getLogger("router")
 
 
@@ -74,7 +77,7 @@ class Recorder:
         """Write each second until ``stop`` is set, and then once more."""
         while not stop.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(1 - time.time() % 1):
+                async with asyncio.timeout(1 - time.time() % 1 + _EARLY_SECONDS):
                     await stop.wait()
             began, tallies = self._take()
             try:
