@@ -32,6 +32,7 @@ if what != "nothing":
     if "AZUREML_ROOT_RUN_ID" in os.environ:
         (target / "build").write_text(os.environ.get("BUILD_BUILDID", "none"))
         (target / "run").write_text(os.environ["AZUREML_ROOT_RUN_ID"])
+        (target / "sends").write_text(os.environ.get("APPLICATIONINSIGHTS_CONNECTION_STRING", ""))
 '''
 
 PIPELINE = """

@@ -29,6 +29,7 @@ def build(
     source: Path,
     environment: Any,
     variables: Mapping[str, str],
+    lineage: Mapping[str, str],
 ) -> Any:
     """The SDK's ``Pipeline``.
 
@@ -39,13 +40,14 @@ def build(
         datasets: the default ``FileDataset`` of each dataset parameter.
         source: folder that steps are run from.
         environment: that they run in.
-        variables: lineage, for steps that are never reused. They differ from build to build, and Azure runs a step
-            again whose variables are others.
+        variables: of every step. Azure runs a step again whose variables are others.
+        lineage: variables that differ from build to build, for steps that are never reused.
 
     Raises:
         PlatformError: Azure refuses it.
     """
-    builder = _Builder(ws, pipeline, definition, datasets, source, environment, variables)
+    own = (variables, {**variables, **lineage})
+    builder = _Builder(ws, pipeline, definition, datasets, source, environment, own)
     with translated(f"building pipeline {pipeline.name}"), silent():
         return builder.pipeline()
 
@@ -59,7 +61,7 @@ class _Builder:
         datasets: Mapping[str, Any],
         source: Path,
         environment: Any,
-        variables: Mapping[str, str],
+        variables: tuple[Mapping[str, str], Mapping[str, str]],
     ) -> None:
         from azureml.pipeline.core import PipelineParameter
 
@@ -67,7 +69,7 @@ class _Builder:
         self._pipeline = pipeline
         self._source = source
         self._environment = environment
-        self._variables = variables
+        self._of_reused, self._of_others = variables
         self._parameters = {
             name: PipelineParameter(name, pipeline.parameters[name]) for name in definition.words
         }
@@ -94,7 +96,8 @@ class _Builder:
 
         configuration = RunConfiguration()
         configuration.environment = self._environment
-        configuration.environment_variables = {} if step.reuse else dict(self._variables)
+        own = self._of_reused if step.reuse else self._of_others
+        configuration.environment_variables = dict(own)
         values = {f"outputs.{name}": self._output(step, name) for name in step.outputs}
         values |= {f"inputs.{name}": self._input(step, name) for name in step.inputs}
         values |= {f"parameters.{name}": value for name, value in self._parameters.items()}

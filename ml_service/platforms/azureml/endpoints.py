@@ -176,16 +176,10 @@ class AzureEndpoints:
     def _release(self, environment: str, version: int, log: Log) -> AbstractContextManager[Release]:
         name = self._models.get(version).name
         deployment = self._deployment(environment)
-        connection = self._connection(log) if deployment.application_insights else None
+        connection = None
+        if deployment.application_insights:
+            connection = self._observing.connection_string_if_any(log, f"{environment}'s service")
         return release(self._ws, name, version, environment, deployment, log, connection)
-
-    def _connection(self, log: Log) -> str | None:
-        try:
-            return self._observing.connection_string
-        except PlatformError as problem:
-            # Requests are answered all the same; a rollout says itself that it sees nothing.
-            log(f"{problem}; it will send no telemetry")
-            return None
 
     def _deployed(self, environment: str) -> Endpoint:
         endpoint = self.get(environment)

@@ -15,7 +15,7 @@ from ml_service.platforms.azureml.errors import translated
 from ml_service.platforms.azureml.login import credential
 from ml_service.platforms.azureml.rest import get_resource
 from ml_service.platforms.azureml.workspace import AzureWorkspace
-from ml_service.platforms.base import PlatformError
+from ml_service.platforms.base import Log, PlatformError
 
 _COMPONENTS = "2020-02-02"
 _WORKSPACES = "2022-10-01"
@@ -39,6 +39,19 @@ class Observing:
             PlatformError: the workspace has no Application Insights, or this login may not see it.
         """
         return str(self._component["ConnectionString"])
+
+    def connection_string_if_any(self, log: Log, who: str) -> str | None:
+        """The same; None, and a line that says why, where there is none: work goes on without telemetry.
+
+        Args:
+            log: takes the line.
+            who: is to send.
+        """
+        try:
+            return self.connection_string
+        except PlatformError as problem:
+            log(f"{problem}; {who} will send no telemetry")
+            return None
 
     @cached_property
     def telemetry(self) -> Telemetry:

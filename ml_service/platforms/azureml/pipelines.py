@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from insurance_claims.telemetry import CONNECTION
 from ml_service.pipeline import Pipeline
 from ml_service.platforms.azureml import publishing
 from ml_service.platforms.azureml.blobs import container_client
@@ -25,6 +26,7 @@ from ml_service.platforms.azureml.definition import (
 from ml_service.platforms.azureml.documents import AzureDocuments
 from ml_service.platforms.azureml.environment import training_environment
 from ml_service.platforms.azureml.errors import translated
+from ml_service.platforms.azureml.observing import Observing
 from ml_service.platforms.azureml.outputs import download_folder
 from ml_service.platforms.azureml.run_records import REUSED_RUN, RunRecords, run_tags
 from ml_service.platforms.azureml.silence import silent
@@ -114,8 +116,7 @@ class AzurePipelines:
         with translated(f"looking up run {run.id}"), silent():
             page = run.get_portal_url()
         log(f"in Azure ML studio: {page}")
-        Watch(self._records, run, log, self._patience).to_the_end()
-        return self._records.read(run)
+        return Watch(self._records, run, log, self._patience).to_the_end()
 
     def list(self) -> Sequence[PipelineRun]:
         """All runs, newest first."""
@@ -293,7 +294,8 @@ class AzurePipelines:
     ) -> Any:
         datasets = self.datasets(definition, parameters)
         training_compute(self._ws, log)
-        variables = {
+        connection = Observing(self._ws).connection_string_if_any(log, "the steps")
+        lineage = {
             "MLOPS_GIT_COMMIT": git_commit(),
             "MLOPS_LOCK_SHA256": lock_sha256(),
             **self._lineage,
@@ -305,7 +307,8 @@ class AzurePipelines:
             datasets,
             staged(self._package, self._source, self._ws.cache / "source"),
             training_environment(self._ws, log),
-            variables,
+            {} if connection is None else {CONNECTION: connection},
+            lineage,
         )
 
     @cached_property

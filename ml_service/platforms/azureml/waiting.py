@@ -19,7 +19,7 @@ from ml_service.platforms.azureml.run_records import (
     state_of,
 )
 from ml_service.platforms.azureml.silence import unlogged
-from ml_service.platforms.base import Log, PlatformError, RunStatus
+from ml_service.platforms.base import Log, PipelineRun, PlatformError, RunStatus
 
 _POLL_SECONDS = (0.2, 0.3, 0.5, 1.0, 1.0, 2.0)
 """Between two looks; the last one stays. Short runs are seen to end soon, long ones cost few calls."""
@@ -55,36 +55,37 @@ class Watch:
         self._steps: dict[str, StepLog] = {}
         self._ended: set[str] = set()
 
-    def to_the_end(self) -> None:
-        """Return when the run has ended, however it did. Ctrl-C cancels it.
+    def to_the_end(self) -> PipelineRun:
+        """The run as it ended, however it did. Ctrl-C cancels it.
 
         Raises:
             PlatformError: Azure did not answer for too long. The run goes on.
         """
         try:
-            self._follow()
+            return self._follow()
         except KeyboardInterrupt:
             self._log(f"cancelling run {self._run.id}")
             with suppress(KeyboardInterrupt):
                 self._cancel()
+            return self._records.read(self._run)
 
-    def _follow(self) -> None:
+    def _follow(self) -> PipelineRun:
         failed = 0.0
         looks = 0
         while True:
             try:
                 with translated("looking at the run"), unlogged():
-                    done = self._look()
+                    ended = self._records.read(self._run) if self._look() else None
                 failed = 0.0
             except ClaimsError as problem:
-                done = False
+                ended = None
                 if failed == 0.0:
                     self._log(f"{problem}; trying again")
                 if failed >= self._patience:
                     raise self._lost(problem) from problem
                 failed += self._seconds(looks)
-            if done:
-                return
+            if ended is not None:
+                return ended
             self._wait(self._seconds(looks))
             looks += 1
 
