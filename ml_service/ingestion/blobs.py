@@ -6,13 +6,13 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC
 from typing import Any
 
-from insurance_claims.ingestion.batch import Claimed
+from insurance_claims.ingestion.batch import CONTROL, Claimed
 from insurance_claims.ingestion.storage import checked_name, container_address, storage_login
-from ml_service.ingestion.landing import Arrival, LandingRefusedError, is_data
+from ml_service.ingestion.landing import Arrival, Control, LandingRefusedError, is_data
 from ml_service.platforms.base import PlatformError
 
 LEASE_SECONDS = 60
@@ -94,6 +94,22 @@ class BlobLanding:
     def remove_control(self, name: str) -> None:
         """Remove it. Nothing happens where it is gone."""
         self._remove(name)
+
+    def batch_lists(self) -> Sequence[Control]:
+        """The lists of batches that are there, by name."""
+        from azure.core.exceptions import ResourceNotFoundError
+
+        def read() -> Sequence[Control]:
+            found = []
+            for blob in self._container.list_blobs(name_starts_with=f"{CONTROL}/"):
+                if blob.name.endswith(".json"):
+                    with suppress(ResourceNotFoundError):
+                        content = self._container.download_blob(blob.name).readall()
+                        found.append(Control(blob.name, content, blob.last_modified))
+            return found
+
+        lists: Sequence[Control] = self._done("reading the lists of batches", read)
+        return lists
 
     def remove(self, file: Claimed) -> None:
         """Remove a blob, unless it was changed."""

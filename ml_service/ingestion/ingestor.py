@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from insurance_claims.data.content import DATA_FILE
@@ -22,6 +22,7 @@ from insurance_claims.ingestion.batch import (
     Batch,
     Claimed,
     FileResult,
+    batch_from_json,
     batch_to_json,
     control_file,
     read_report,
@@ -50,6 +51,8 @@ from ml_service.pipeline import find_pipeline, load_pipeline
 from ml_service.platforms.base import Log, PipelineRun, Platform, PlatformError, RunStatus
 
 _PIPELINE = "ingestion"
+_ABANDONED = timedelta(minutes=10)
+"""After it nobody else is about to run the pipeline on files that were claimed."""
 _LOOK_UPS = 20
 """For more names than this, one look at the whole landing is cheaper."""
 
@@ -108,7 +111,11 @@ class Ingestor:
             if left is not None:
                 self._log(f"taking up batch {left.batch.id}, which was cut off")
                 done += self._carry_out(left, again=True)
-            found = self._found(names)
+            taken, theirs = self._begun_elsewhere()
+            for begun in taken:
+                self._log(f"taking up batch {begun.id}, which another service began")
+                done += self._carry_out(OpenBatch(begun), again=True)
+            found = self._found([name for name in names if name not in theirs])
             while batch := self._next_batch(found):
                 ended = self._carry_out(OpenBatch(batch), again=False)
                 done += ended
@@ -156,6 +163,30 @@ class Ingestor:
             return [file for file in looked_up if file is not None]
         wanted = set(names)
         return [file for file in self.landing.list() if file.name in wanted]
+
+    def _begun_elsewhere(self) -> tuple[list[Batch], set[str]]:
+        """Batches whose lists are in the landing because a service such as Data Factory claimed the files.
+
+        A run that it began is waited for. Where it began none, it is left alone for a while: it may be about to.
+
+        Returns:
+            What can be taken up now, and the names of the files of what cannot yet.
+        """
+        taken: list[Batch] = []
+        theirs: set[str] = set()
+        name = load_pipeline(find_pipeline(_PIPELINE)).name
+        for control in self.landing.batch_lists():
+            try:
+                batch = batch_from_json(control.content, control.name)
+            except DataError as problem:
+                self._log(f"warning: {problem}; it is left where it is")
+                continue
+            waited = self._clock() - control.modified > _ABANDONED
+            if waited or earlier_run(self._platform, name, {"batch": batch.id}) is not None:
+                taken.append(batch)
+            else:
+                theirs |= {file.name for file in batch.files}
+        return taken, theirs
 
     def _next_batch(self, found: Sequence[Arrival]) -> Batch | None:
         book = self.ledger.read()

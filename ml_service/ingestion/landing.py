@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,6 +50,21 @@ class Arrival:
         return Claimed(self.name, self.etag, self.size)
 
 
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A file that says something to the step.
+
+    Attributes:
+        name: below the landing.
+        content: of it.
+        modified: UTC.
+    """
+
+    name: str
+    content: bytes
+    modified: datetime
+
+
 class Landing(Protocol):
     """A place that files are dropped into."""
 
@@ -76,6 +91,9 @@ class Landing(Protocol):
 
     def remove_control(self, name: str) -> None:
         """Remove it. Nothing happens where it is gone."""
+
+    def batch_lists(self) -> Sequence[Control]:
+        """The lists of batches that are there, by name."""
 
     def remove(self, file: Claimed) -> None:
         """Remove a file, unless it was changed."""
@@ -173,6 +191,15 @@ class FolderLanding:
     def remove_control(self, name: str) -> None:
         """Remove it. Nothing happens where it is gone."""
         (self._folder / name).unlink(missing_ok=True)
+
+    def batch_lists(self) -> Sequence[Control]:
+        """The lists of batches that are there, by name."""
+        found = []
+        for path in sorted((self._folder / CONTROL).glob("*.json")):
+            with suppress(FileNotFoundError):
+                modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                found.append(Control(f"{CONTROL}/{path.name}", path.read_bytes(), modified))
+        return found
 
     def remove(self, file: Claimed) -> None:
         """Remove a file, unless it was changed."""
