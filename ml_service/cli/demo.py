@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -35,19 +38,51 @@ def demo(
         data = home / f"synthetic-{rows}.csv"
         if not data.exists():
             _mlops("data", "synthesize", "--rows", str(rows), "--seed", "1", str(data))
-    _mlops("data", "validate", str(data))
-    _mlops("data", "add", str(data))
-    _mlops("run", "training")
-    if not _has_champion():
-        print(_REFUSED)
-        return
-    _mlops("deploy", "staging")
-    _mlops("smoke-test", "staging")
     scores = home / "scores.csv"
-    _mlops("score", str(_SAMPLE), "--output", str(scores))
+    with _monitor(home):
+        _mlops("data", "validate", str(data))
+        _mlops("data", "add", str(data))
+        _mlops("run", "training")
+        if not _has_champion():
+            print(_REFUSED)
+            return
+        _mlops("deploy", "staging")
+        _mlops("smoke-test", "staging")
+        _mlops("score", str(_SAMPLE), "--output", str(scores))
     print(_NEXT.format(seconds=time.monotonic() - started, scores=scores))
 
 
+@contextmanager
+def _monitor(home: Path) -> Iterator[None]:
+    """Telemetry of what the demo starts is received meanwhile, here or by a monitor that runs already."""
+    from ml_service.monitoring.connection import local_connection
+
+    if local_connection(home) is not None:
+        yield
+        return
+    log = home / "monitor.log"
+    home.mkdir(parents=True, exist_ok=True)
+    print(f"$ mlops monitor --port {_MONITOR_PORT} > {log} &", flush=True)
+    with log.open("wb") as file:
+        monitor = subprocess.Popen(
+            [sys.executable, "-m", "ml_service", "monitor", "--port", str(_MONITOR_PORT)],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        while local_connection(home) is None and monitor.poll() is None:
+            time.sleep(_LOOK_SECONDS)
+        if monitor.poll() is not None:
+            reason = log.read_text(encoding="utf-8").strip()
+            print(f"there is no telemetry of this demo: {reason}", flush=True)
+        yield
+    finally:
+        monitor.send_signal(signal.SIGTERM)
+        monitor.wait()
+
+
+_MONITOR_PORT = 8600
+_LOOK_SECONDS = 0.1
 _SAMPLE = Path(__file__).parents[2] / "data" / "sample.csv"
 
 _NEXT = """
@@ -58,6 +93,7 @@ Done in {seconds:.0f} s: a model is served on this machine. How to go on:
   mlops runs show latest        what the last run did, and what the gate said
   mlops endpoints               what is deployed, and where
   mlops ui                      runs, curves and plots in MLflow
+  mlops monitor                 the dashboard: what the steps and the endpoint did, in a browser
   mlops down                    stop what was deployed
 
 Change insurance_claims/parameters.yml, then `mlops run training`: the gate compares what comes out with the champion.
