@@ -16,7 +16,7 @@ from ml_service.platforms.local.exchange import Answer
 from ml_service.platforms.local.observation_store import ObservationWriter, Second
 
 _EARLY_SECONDS = 0.002
-"""Timers of uvloop count in whole milliseconds: without it, what is of one second might be noted under the one before."""
+"""Timers of uvloop count in whole milliseconds: without it, a second's requests might be noted under the one before."""
 
 log = logging.getLogger("router")
 
