@@ -116,7 +116,7 @@ def test_without_application_insights_requests_are_answered_and_nothing_is_seen(
     said: list[str] = []
     deployed = fresh.deploy("staging", 1, said.append)
     assert ask(deployed) == (200, "1")
-    assert any("it will send no telemetry" in line for line in said)
+    assert any("staging's service will send no telemetry" in line for line in said)
     with pytest.raises(PlatformError, match="Application Insights"):
         fresh.observed("staging", datetime.now(UTC))
 
