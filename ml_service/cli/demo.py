@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from insurance_claims.errors import ClaimsError
+from ml_service.cli.shown import run_shown
 from ml_service.settings import settings
 
 
@@ -37,18 +38,18 @@ def demo(
     if data is None:
         data = home / f"synthetic-{rows}.csv"
         if not data.exists():
-            _mlops("data", "synthesize", "--rows", str(rows), "--seed", "1", str(data))
+            run_shown("data", "synthesize", "--rows", str(rows), "--seed", "1", str(data))
     scores = home / "scores.csv"
     with _monitor(home):
-        _mlops("data", "validate", str(data))
-        _mlops("data", "add", str(data))
-        _mlops("run", "training")
+        run_shown("data", "validate", str(data))
+        run_shown("data", "add", str(data))
+        run_shown("run", "training")
         if not _has_champion():
             print(_REFUSED)
             return
-        _mlops("deploy", "staging")
-        _mlops("smoke-test", "staging")
-        _mlops("score", str(_SAMPLE), "--output", str(scores))
+        run_shown("deploy", "staging")
+        run_shown("smoke-test", "staging")
+        run_shown("score", str(_SAMPLE), "--output", str(scores))
     print(_NEXT.format(seconds=time.monotonic() - started, scores=scores))
 
 
@@ -106,13 +107,6 @@ The gate refused the model and there is no champion yet, so nothing is served. T
   insurance_claims/parameters.yml              the limits of the gate, and how the model is trained
   make demo                                    the same with 100,000 synthetic rows, which is enough data
 """
-
-
-def _mlops(*arguments: str) -> None:
-    print(f"\n$ mlops {' '.join(arguments)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "ml_service", *arguments], check=False).returncode
-    if code != 0:
-        raise ClaimsError(f"`mlops {' '.join(arguments)}` failed: its reason is above")
 
 
 def _has_champion() -> bool:

@@ -17,6 +17,7 @@ import typer
 from insurance_claims.errors import ClaimsError
 from insurance_claims.files import read_json
 from ml_service.cli.context import open_platform, print_table
+from ml_service.cli.shown import run_shown
 from ml_service.settings import settings
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def demo_data(
     os.environ.update(MLOPS_HOME=str(home), MLOPS_PLATFORM="local")
     settings.cache_clear()
     file = home / _GOOD
-    _mlops("data", "synthesize", "--rows", str(rows), "--seed", "1", str(file))
+    run_shown("data", "synthesize", "--rows", str(rows), "--seed", "1", str(file))
     with ExitStack() as running:
         os.environ["MLOPS_LANDING"] = running.enter_context(_storage(home))
         alive = running.enter_context(_watcher())
@@ -73,7 +74,7 @@ def demo_data(
         ],
     )
     print(f"\n{outcomes[1].entry.reason}")
-    _mlops("data", "lineage", "--file", _GOOD)
+    run_shown("data", "lineage", "--file", _GOOD)
     print(_NEXT.format(seconds=time.monotonic() - started, home=home))
 
 
@@ -88,13 +89,6 @@ Done in {seconds:.0f} s, and everything is stopped. What came of it can be looke
   mlops ui                      runs, curves and plots in MLflow
 
 docs/ingestion.md has the rules and the limits.""".replace("{good}", _GOOD)
-
-
-def _mlops(*arguments: str) -> None:
-    print(f"\n$ mlops {' '.join(arguments)}", flush=True)
-    command = [sys.executable, "-m", "ml_service", *arguments]
-    if subprocess.run(command, check=False).returncode != 0:
-        raise ClaimsError(f"`mlops {' '.join(arguments)}` failed: its reason is above")
 
 
 @contextmanager

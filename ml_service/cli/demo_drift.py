@@ -21,6 +21,7 @@ from insurance_claims.errors import ClaimsError
 from insurance_claims.files import write_whole
 from ml_service.cli.context import open_platform
 from ml_service.cli.drift import DRIFTED
+from ml_service.cli.shown import run_shown
 from ml_service.settings import settings
 
 if TYPE_CHECKING:
@@ -99,13 +100,13 @@ def _own_state(home: Path) -> Iterator[_Marks]:
     settings.cache_clear()
     try:
         if home.exists():
-            _mlops("down")
+            run_shown("down")
             shutil.rmtree(home)
         write_whole(home / "rollout.yml", _PLAN)
         _write_parameters(home / "parameters.yml")
         yield _Marks()
     finally:
-        _mlops("down")
+        run_shown("down")
         os.environ.clear()
         os.environ.update(before)
         settings.cache_clear()
@@ -123,10 +124,10 @@ def _write_parameters(file: Path) -> None:
 
 def _train_and_serve(home: Path) -> None:
     file = str(home / "claims.parquet")
-    _mlops("data", "synthesize", "--rows", str(_ROWS), "--seed", "1", file)
-    _mlops("data", "add", file)
-    _mlops("run", "training")
-    _mlops("deploy", "production")
+    run_shown("data", "synthesize", "--rows", str(_ROWS), "--seed", "1", file)
+    run_shown("data", "add", file)
+    run_shown("run", "training")
+    run_shown("deploy", "production")
 
 
 def _loop(home: Path, marks: _Marks) -> None:
@@ -141,28 +142,30 @@ def _loop(home: Path, marks: _Marks) -> None:
     traffic.start()
     try:
         _wait(2 * _WINDOW_SECONDS, traffic, "customers ask, as those of the training data")
-        _mlops("monitor", "drift", *limits)
+        run_shown("monitor", "drift", *limits)
         marks.set("other customers")
         first, traffic.shift = traffic.answered, _SHIFT
         _wait(4 * _WINDOW_SECONDS, traffic, "other customers ask")
         report = str(home / "drift.html")
-        _mlops(*("monitor", "drift", *limits), "--html", report, "--fail-if-drifted", code=DRIFTED)
+        run_shown(
+            *("monitor", "drift", *limits), "--html", report, "--fail-if-drifted", code=DRIFTED
+        )
         _wait_for_alert()
         marks.set("alert")
         _add_labels(home / "labels.csv", traffic, first)
-        _mlops("retrain", "--if-needed", *limits)
+        run_shown("retrain", "--if-needed", *limits)
         champion = where.models.champion()
         if champion is None or champion.version == 1:
             raise ClaimsError("the gate refused the retrained model: its reasons are above")
         marks.set("retrained")
-        _mlops("deploy", "production")
+        run_shown("deploy", "production")
         marks.set("promoted")
         _wait(2 * _WINDOW_SECONDS, traffic, "they are answered by the new version")
         traffic.stop()
         # The last file of collected rows.
         time.sleep(3)
         since = ("--since", marks.times["promoted"].isoformat())
-        _mlops("monitor", "drift", "--model", "champion", *since, *limits, "--fail-if-drifted")
+        run_shown("monitor", "drift", "--model", "champion", *since, *limits, "--fail-if-drifted")
         _add_labels(home / "labels.csv", traffic)
         marks.set("recovered")
     finally:
@@ -172,7 +175,7 @@ def _loop(home: Path, marks: _Marks) -> None:
 
 def _add_labels(file: Path, traffic: Traffic, first: int = 0) -> None:
     print(f"\nclaims are known now of {traffic.write_labels(file, first):,} rows")
-    _mlops("labels", "add", str(file))
+    run_shown("labels", "add", str(file))
 
 
 def _wait(seconds: float, traffic: Traffic, what: str) -> None:
@@ -258,13 +261,3 @@ def _draw(file: Path, outcomes: Sequence[Mapping[str, Any]], marks: _Marks) -> N
     axes.legend(loc="lower left")
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=110)
-
-
-def _mlops(*arguments: str, code: int = 0) -> None:
-    print(f"\n$ mlops {' '.join(arguments)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "ml_service", *arguments], check=False)
-    if done.returncode != code:
-        expected = "" if code == 0 else f", {code} was expected"
-        raise ClaimsError(
-            f"`mlops {' '.join(arguments)}` ended with {done.returncode}{expected}: its reason is above"
-        )

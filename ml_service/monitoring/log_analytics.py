@@ -106,7 +106,7 @@ class LogAnalytics:
         """See ``Telemetry``."""
         if step < timedelta(seconds=1):
             raise TelemetryError(f"a stretch of {step} is too short: take at least a second")
-        key = '""' if by is None else _property(by)
+        key = '""' if by is None else property_text(by)
         lines = [
             *self._selection(Kind.METRIC, since, until, metric, where),
             f"extend key = {key}",
@@ -164,7 +164,7 @@ class LogAnalytics:
         if name is not None:
             value = str(_severity(name)) if kind is Kind.MESSAGE else literal(name)
             lines.append(f"where {column} == {value}")
-        lines += [f"where {_property(key)} == {literal(value)}" for key, value in where.items()]
+        lines += [f"where {property_text(key)} == {literal(value)}" for key, value in where.items()]
         return lines
 
     def _ask(
@@ -206,7 +206,8 @@ def literal(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _property(name: str) -> str:
+def property_text(name: str) -> str:
+    """A property as text, in KQL."""
     return f"tostring(Properties[{literal(property_name(name))}])"
 
 

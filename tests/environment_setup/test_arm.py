@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from environment_setup import bundle
-from environment_setup.check.__main__ import SCHEMAS, schema_folder
+from environment_setup.check.__main__ import SCHEMAS
 from environment_setup.check.access import ASSIGNMENT, ROLES
 from environment_setup.check.arm import arm_problems, deployed, longest
 from environment_setup.check.evaluate import Scope, evaluate
@@ -24,15 +24,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ARM = ROOT / "environment_setup" / "arm"
 STORAGE = "modules/storage.json"
 LAST = -1
-
-
-@pytest.fixture(scope="module")
-def schemas() -> Schemas:
-    """Azure's own schemas."""
-    folder = schema_folder()
-    if folder is None:
-        pytest.skip(f"Azure's schemas are not here: set {SCHEMAS} to a folder that has them")
-    return Schemas(folder)
 
 
 def values(environment: str) -> dict[str, Any]:

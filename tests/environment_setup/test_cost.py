@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from environment_setup.cost import (
 from environment_setup.cost.estimate import _STAGING_CORES, _STAGING_GIGABYTES, unpriced
 from environment_setup.cost.prices import TABLE
 from insurance_claims.typed_yaml import load_typed
-from ml_service.cli import app
+from tests.command import runner
 
 
 @pytest.fixture(scope="module")
@@ -174,16 +174,7 @@ def test_the_staging_service_is_the_one_that_is_deployed(root: Path) -> None:
 def test_the_command_prints_a_table_or_json(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mlops(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mlops", "cost", *arguments])
-        code = 0
-        try:
-            app.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capfd.readouterr()
-        return code, printed.out, printed.err
-
+    mlops = partial(runner(capfd, monkeypatch), "cost")
     code, out, err = mlops("--environment", "dev", "--hours-training", "12.5")
     assert code == 0
     assert "dev, westeurope, USD a month" in out

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from environment_setup import bundle
-from environment_setup.check.__main__ import SCHEMAS, schema_folder
+from environment_setup.check.__main__ import SCHEMAS
 from environment_setup.check.arm import deployed
 from environment_setup.check.kustomize import apply
 from environment_setup.check.schemas import Schemas
@@ -37,15 +37,6 @@ BAD = Path(__file__).parent / "bad" / "data_factory"
 FILES = ("factory", "linkedService", "dataset", "pipeline", "trigger", "expressions.json")
 PIPELINE_ID = "0a1b2c3d-0000-4000-8000-000000000001"
 CONTAINERS = ["landing", "curated"]
-
-
-@pytest.fixture(scope="module")
-def schemas() -> Schemas:
-    """Azure's own schemas."""
-    folder = schema_folder()
-    if folder is None:
-        pytest.skip(f"Azure's schemas are not here: set {SCHEMAS} to a folder that has them")
-    return Schemas(folder)
 
 
 def bad(layer: str) -> list[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ import pandas as pd
 import pytest
 
 from insurance_claims.data.synthesize import write_synthetic
-from ml_service.cli import app
 from ml_service.platforms.local.platform import LocalPlatform
-
-Mlops = Callable[..., tuple[int, str, str]]
+from tests.command import Mlops, runner
 
 
 @pytest.fixture
@@ -24,18 +21,7 @@ def mlops(
     local: LocalPlatform, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Mlops:
     """Runs a command and gives its exit code and what it printed to stdout and stderr."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mlops", *arguments])
-        code = 0
-        try:
-            app.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capfd.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+    return runner(capfd, monkeypatch)
 
 
 @pytest.fixture(scope="module")

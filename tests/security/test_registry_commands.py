@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from ml_service.cli import app
 from ml_service.platforms.local.platform import LocalPlatform
+from tests.command import Mlops, runner
 from tests.environment_setup.cyclonedx import schema_problems
-
-Mlops = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -24,18 +20,7 @@ def mlops(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     from ml_service.settings import settings
 
     settings.cache_clear()
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mlops", *arguments])
-        code = 0
-        try:
-            app.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capfd.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+    return runner(capfd, monkeypatch)
 
 
 def test_a_promotion_by_hand_is_in_the_log_and_a_changed_log_is_named(

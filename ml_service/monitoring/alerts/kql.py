@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ml_service.monitoring.alerts.definitions import Alert
-from ml_service.monitoring.log_analytics import literal
+from ml_service.monitoring.log_analytics import literal, property_text
 
 _METRIC = {
     "sum": "value = sum(Sum)",
@@ -32,7 +32,7 @@ def query(alert: Alert) -> str:
         [
             "AppEvents" if alert.event is not None else "AppMetrics",
             *_selection(alert),
-            *([f"extend key = {_property(alert.by)}"] if alert.by else []),
+            *([f"extend key = {property_text(alert.by)}"] if alert.by else []),
             *_values(alert, groups),
         ]
     )
@@ -45,7 +45,7 @@ def _selection(alert: Alert) -> list[str]:
         lines = [f"where Name in ({literal(alert.metric or '')}, {literal(alert.per)})"]
     return [
         *lines,
-        *(f"where {_property(key)} == {literal(value)}" for key, value in alert.where.items()),
+        *(f"where {property_text(key)} == {literal(value)}" for key, value in alert.where.items()),
     ]
 
 
@@ -67,7 +67,3 @@ def _values(alert: Alert, groups: str) -> list[str]:
         f"where whole > 0 and whole >= {alert.at_least:g}",
         "extend value = part / whole",
     ]
-
-
-def _property(name: str) -> str:
-    return f"tostring(Properties[{literal(name)}])"

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from ml_service.cli import app
-
-Mlops = Callable[..., tuple[int, str, str]]
+from tests.command import Mlops, runner
 
 
 @pytest.fixture
 def mlops(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Mlops:
     """Runs a command and gives its exit code and what it printed to stdout and stderr."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mlops", *arguments])
-        code = 0
-        try:
-            app.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capfd.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+    return runner(capfd, monkeypatch)
 
 
 def test_schedules_are_added_listed_and_removed(azure: str, mlops: Mlops, root: Path) -> None:
