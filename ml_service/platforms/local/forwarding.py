@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections import defaultdict
@@ -29,11 +30,11 @@ _PATIENCE_SECONDS = 10.0
 _SILENT_SECONDS = 0.1
 """A server that is full and answers nothing for so long is stuck: a busy one answers a row a millisecond."""
 
-_BURST, _STANDING = 64, 16
-_STANDING_SECONDS = 0.25
-"""How many requests for each worker a version may have in hand: many for a moment, fewer where they have been more than
-it works on for so long. A burst passes, and a queue that stands, which makes everybody wait and nobody faster, does not
-form. After Nichols and Jacobson, Controlling queue delay, 2012."""
+_BURST, _STANDING, _FEW = 128, 16, 4
+_STANDING_SECONDS, _CALM_SECONDS = 0.25, 1.0
+"""How many requests for each worker a version may have in hand: a burst of them, but only a standing number where they
+were never few for a while, and until that has been over for some time. A burst passes, and a queue that stands, which
+makes everybody wait and nobody faster, does not form. After Nichols and Jacobson, Controlling queue delay, 2012."""
 
 log = logging.getLogger("router")
 
@@ -69,13 +70,14 @@ class ScoreRequest:
 class _Load:
     """What a version has to do: requests in hand, and when it last answered or began to have any.
 
-    ``relaxed`` is when it last had no more requests in hand than it works on.
+    ``relaxed`` is when it last had few requests in hand, ``stood`` when they last were a standing queue.
     """
 
     in_flight: int = 0
     heard: float = 0.0
     answered: float | None = None
     relaxed: float = 0.0
+    stood: float = -math.inf
 
 
 class Forwarder:
@@ -189,10 +191,12 @@ class Forwarder:
     def _has_room(self, version: int) -> bool:
         load = self._loads[version]
         now = time.perf_counter()
-        if load.in_flight <= self._workers:
+        if load.in_flight <= self._workers * _FEW:
             load.relaxed = now
-        stands = now - load.relaxed > _STANDING_SECONDS
-        return load.in_flight < self._workers * (_STANDING if stands else _BURST)
+        if now - load.relaxed > _STANDING_SECONDS:
+            load.stood = now
+        most = _BURST if now - load.stood > _CALM_SECONDS else _STANDING
+        return load.in_flight < self._workers * most
 
     async def _attempt(
         self, version: int, request: ScoreRequest, seconds: float

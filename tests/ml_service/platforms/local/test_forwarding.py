@@ -235,6 +235,7 @@ def test_a_burst_is_taken_and_a_queue_that_stands_is_not(
     monkeypatch.setattr(forwarding, "_STANDING_SECONDS", standing_seconds)
     monkeypatch.setattr(forwarding, "_BURST", 4)
     monkeypatch.setattr(forwarding, "_STANDING", 3)
+    monkeypatch.setattr(forwarding, "_FEW", 1)
     place.route({1: hangs}, {1: 100})
 
     async def ask() -> list[tuple[int, int | None]]:
@@ -244,22 +245,31 @@ def test_a_burst_is_taken_and_a_queue_that_stands_is_not(
     assert statuses == {504: taken, 503: 6 - taken}
 
 
-def test_a_version_that_caught_up_takes_a_burst_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("calm_seconds", "taken_again"), [(0.1, 4), (3600, 2)])
+def test_a_version_that_caught_up_takes_a_burst_again_after_a_calm_while(
+    place: Place, monkeypatch: pytest.MonkeyPatch, calm_seconds: float, taken_again: int
 ) -> None:
     monkeypatch.setattr(forwarding, "_STANDING_SECONDS", 0.1)
+    monkeypatch.setattr(forwarding, "_CALM_SECONDS", calm_seconds)
     monkeypatch.setattr(forwarding, "_BURST", 4)
+    monkeypatch.setattr(forwarding, "_FEW", 1)
     place.route({1: hangs}, {1: 100})
 
-    async def ask() -> list[Counter[int]]:
-        found = []
-        for _ in range(2):
-            # All of them end after twice the time for which a queue may stand.
-            answers = await asyncio.gather(*(place.ask() for _ in range(6)))
-            found.append(Counter(status for status, _ in answers))
-        return found
+    async def burst() -> Counter[int]:
+        # All of them end after twice the time for which a queue may stand.
+        answers = await asyncio.gather(*(place.ask() for _ in range(6)))
+        return Counter(status for status, _ in answers)
 
-    assert run(ask()) == [{504: 4, 503: 2}] * 2
+    async def ask() -> list[Counter[int]]:
+        asked = asyncio.create_task(burst())
+        await asyncio.sleep(0.15)
+        late, _ = await place.ask()
+        assert late == 503
+        first = await asked
+        await asyncio.sleep(0.15)
+        return [first, await burst()]
+
+    assert run(ask()) == [{504: 4, 503: 2}, {504: taken_again, 503: 6 - taken_again}]
 
 
 def test_copies_are_made_behind_the_answer_and_their_answers_reach_nobody(place: Place) -> None:
