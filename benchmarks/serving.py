@@ -9,7 +9,7 @@ is printed beside it: on a machine with other work it is the steadier figure.
 Every request has a connection of its own, for the inference server closes them; uvicorn and the router could keep
 theirs. The client, the servers and the router share the machine's cores.
 
-    python -m benchmarks.serving [--quick]
+    python -m benchmarks.serving [--quick] [--trees 300 --leaves 31] [--rows 1 100 1000]
 """
 
 from __future__ import annotations
@@ -49,23 +49,29 @@ class Round:
 
 
 def compare(
-    model_dir: Path, rows: list[list[float]], workers: int, seconds: float, rounds: int
+    model_dir: Path,
+    rows: list[list[float]],
+    workers: int,
+    seconds: float,
+    rounds: int,
+    sizes: Sequence[int] = ROWS,
 ) -> dict[int, dict[str, list[Round]]]:
     """Load every server in turn.
 
     Args:
         model_dir: of ``benchmarks.models.make_model``.
-        rows: to send, at least as many as the largest of ``ROWS``.
+        rows: to send, at least as many as the largest of ``sizes``.
         workers: processes of each server.
         seconds: of one round.
         rounds: for each number of rows a request.
+        sizes: rows a request.
 
     Returns:
         By rows a request and server, its rounds.
     """
     result: dict[int, dict[str, list[Round]]] = {}
     with serve_all(model_dir, workers) as servers:
-        for size in ROWS:
+        for size in sizes:
             bodies = {name: server.body(rows[:size]) for name, server in servers.items()}
             result[size] = {name: [] for name in servers}
             # The first round warms up.
@@ -120,17 +126,22 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="few short rounds: two minutes, not ten"
     )
-    quick = parser.parse_args().quick
+    parser.add_argument("--trees", type=int, default=TREES, help=f"of the model, {TREES}")
+    parser.add_argument("--leaves", type=int, default=LEAVES, help=f"of each tree, {LEAVES}")
+    parser.add_argument("--rows", type=int, nargs="+", default=ROWS, help="rows a request")
+    asked = parser.parse_args()
+    quick: bool = asked.quick
+    sizes: Sequence[int] = asked.rows
     seconds, rounds = (0.3, 2) if quick else (1.5, 7)
     with tempfile.TemporaryDirectory() as folder:
         model_dir = Path(folder) / "insurance_claims" / "1"
-        rows = make_model(model_dir)[: max(ROWS)].tolist()
+        rows = make_model(model_dir, asked.trees, asked.leaves)[: max(sizes)].tolist()
         print(HEADER, flush=True)
         for workers in WORKERS:
-            for size, found in compare(model_dir, rows, workers, seconds, rounds).items():
+            for size, found in compare(model_dir, rows, workers, seconds, rounds, sizes).items():
                 print("\n".join(lines(workers, size, found)), flush=True)
     print(
-        f"\n{TREES} trees of {LEAVES} leaves; targets for one row and one worker: 0.90 x {EMPTY}, 2.5 x {DATAFRAME}."
+        f"\n{asked.trees} trees of {asked.leaves} leaves; targets for one row and one worker: 0.90 x {EMPTY}, 2.5 x {DATAFRAME}."
     )
 
 
