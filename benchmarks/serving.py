@@ -138,7 +138,8 @@ def main() -> None:
         rows = make_model(model_dir, asked.trees, asked.leaves)[: max(sizes)].tolist()
         print(HEADER, flush=True)
         for workers in WORKERS:
-            for size, found in compare(model_dir, rows, workers, seconds, rounds, sizes).items():
+            measured = compare(model_dir, rows, workers, seconds, rounds, sizes)
+            for size, found in measured.items():
                 print("\n".join(lines(workers, size, found)), flush=True)
     print(
         f"\n{asked.trees} trees of {asked.leaves} leaves; targets for one row and one worker: 0.90 x {EMPTY}, 2.5 x {DATAFRAME}."
