@@ -142,7 +142,8 @@ def main() -> None:
             for size, found in measured.items():
                 print("\n".join(lines(workers, size, found)), flush=True)
     print(
-        f"\n{asked.trees} trees of {asked.leaves} leaves; targets for one row and one worker: 0.90 x {EMPTY}, 2.5 x {DATAFRAME}."
+        f"\n{asked.trees} trees of {asked.leaves} leaves; targets for one row and one worker: "
+        f"0.90 x {EMPTY}, 2.5 x {DATAFRAME}."
     )
 
 
