@@ -85,25 +85,25 @@ class Model:
     metadata: dict[str, Any]
 
     def predict(self, rows: NDArray[np.float64], threads: int = 1) -> NDArray[np.float64]:
-        """Probability of a claim.
+        """Probability of a claim, or its expected cost.
 
         Args:
             rows: shape (n, 57), features in the schema's order, -1 where a value is missing.
             threads: of LightGBM. 1 is fastest for small requests, and keeps servers from fighting over cores.
 
         Returns:
-            Shape (n,), between 0 and 1.
+            Shape (n,), 0 or more; probabilities up to 1.
         """
         return np.asarray(self.booster.predict(rows, num_threads=threads), dtype=np.float64)
 
     def predict_row(self, row: Sequence[float] | NDArray[np.float64]) -> float:
-        """Probability of a claim for one row: what ``predict`` gives, bit for bit, in a fifth of the time.
+        """The score of one row: what ``predict`` gives, bit for bit, in a fifth of the time.
 
         Args:
             row: 57 numbers, features in the schema's order, -1 where a value is missing. A list is fastest.
 
         Returns:
-            Between 0 and 1.
+            0 or more; a probability up to 1.
 
         Raises:
             ValueError: ``row`` has another length.

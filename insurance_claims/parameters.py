@@ -24,6 +24,7 @@ RESERVED_FOR_TRAINING = frozenset(
     "early_stopping_round early_stopping_rounds early_stopping n_iter_no_change "
     "seed random_seed random_state num_threads num_thread nthread nthreads n_jobs "
     "deterministic force_col_wise force_row_wise verbosity verbose "
+    "tweedie_variance_power "
     "categorical_feature cat_feature categorical_column cat_column categorical_features "
     "ignore_column ignore_feature blacklist device device_type".split()
 )
@@ -124,7 +125,7 @@ class MonitoringParameters(_Section):
     confidence: Share
     minimum_claims: int = Field(ge=2)
     gini_loss: float = Field(gt=0, lt=1)
-    calibration_error: float = Field(gt=0, lt=1)
+    calibration_error: float = Field(gt=0)
     window_hours: float = Field(gt=0)
     windows: int = Field(ge=1)
     bad_windows: int = Field(ge=1)

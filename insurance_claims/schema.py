@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from insurance_claims.problem import Problem
+
 SCHEMA_VERSION = "1"
 ID = "id"
 TARGET = "target"
@@ -19,6 +21,13 @@ MISSING = -1
 
 CLAIM_RATE = 0.036448
 """Share of rows with a claim among the 595,212 real ones."""
+
+PROBLEM = Problem.CLASSIFICATION
+"""What is predicted: the kind of target, of model and of figures that it is judged by."""
+
+PERIOD: str | None = None
+"""The feature that says when a row is from, where later periods are forecast: a whole number, larger for later ones. No
+model learns from it."""
 
 _ROUNDING = 0.005
 """Continuous ranges are known to two decimals, so a bound is widened by half of the last one."""
@@ -40,6 +49,7 @@ class Group(StrEnum):
     REGION = "reg"
     CAR = "car"
     CALCULATED = "calc"
+    TIME = "time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,10 @@ class Column:
     @property
     def lower(self) -> float:
         """The smallest value that validation accepts, missing marker aside."""
-        return self.minimum if self.is_integer else max(0.0, self.minimum - _ROUNDING)
+        if self.is_integer:
+            return self.minimum
+        lower = self.minimum - _ROUNDING
+        return lower if self.minimum < 0 else max(0.0, lower)
 
     @property
     def upper(self) -> float:
@@ -178,3 +191,10 @@ COLUMNS: tuple[str, ...] = (ID, TARGET, *FEATURE_NAMES)
 """Every column of the training data, in Kaggle's order."""
 
 BY_NAME: dict[str, Column] = {column.name: column for column in FEATURES}
+
+
+def is_whole(name: str) -> bool:
+    """Whether every legal value of a column of the training data is a whole number."""
+    if name == TARGET:
+        return PROBLEM.facts.binary
+    return name == ID or BY_NAME[name].is_integer

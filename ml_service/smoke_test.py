@@ -361,14 +361,15 @@ async def _health(client: _Client) -> str:
 
 
 async def _shape(client: _Client) -> str:
+    facts = schema.PROBLEM.facts
     for count in (1, 2, 7):
         scores = (await client.score(example_rows(count)))["result"]
         if len(scores) != count:
             raise _NoAnswer(f"{count} rows were answered with {len(scores)} scores")
-        wrong = [score for score in scores if not (_is_number(score) and 0 <= score <= 1)]
+        wrong = [s for s in scores if not (_is_number(s) and 0 <= s <= facts.largest)]
         if wrong:
-            raise _NoAnswer(f"{wrong[0]!r} is no probability")
-    return "as many probabilities as rows"
+            raise _NoAnswer(f"{wrong[0]!r} is no {facts.score}")
+    return f"as many {facts.scores} as rows"
 
 
 async def _forms(client: _Client) -> str:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from insurance_claims.data.validate import canonical
 from insurance_claims.errors import ClaimsError, DataError
 from insurance_claims.files import read_json, write_json
-from insurance_claims.schema import SCHEMA_VERSION, TARGET
+from insurance_claims.schema import COLUMNS, SCHEMA_VERSION, TARGET, is_whole
 
 DATA_FILE = "data.parquet"
 MANIFEST_FILE = "manifest.json"
@@ -41,7 +41,10 @@ def content_sha256(table: pd.DataFrame) -> str:
     Args:
         table: valid; it is brought into its canonical form first.
     """
-    table = canonical(table)
+    return _digest(canonical(table))
+
+
+def _digest(table: pd.DataFrame) -> str:
     columns = [[str(name), _kind(table[name])] for name in table.columns]
     header = {"format": _FORMAT, "rows": len(table), "columns": columns}
     digest = hashlib.sha256(json.dumps(header).encode() + b"\n")
@@ -73,7 +76,7 @@ def write_version(
         "version": version,
         "sha256": content_sha256(table),
         "rows": len(table),
-        "claim_rate": float(table[TARGET].mean()),
+        "claim_rate": float((table[TARGET] > 0).mean()),
         "created": created,
         "source": source,
         "schema_version": SCHEMA_VERSION,
@@ -110,11 +113,24 @@ def read_version(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         table = pq.read_table(path).to_pandas(ignore_metadata=True, split_blocks=True)
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
-    if content_sha256(table) != manifest["sha256"]:
+    # As it was stored: the canonical form of a schema that has changed since is another one.
+    if _digest(table) != manifest["sha256"]:
         raise DataError(
             f"{path} was changed after it was written: its content is not that of {MANIFEST_FILE}"
         )
+    _refuse_other_columns(folder, table)
     return table, manifest
+
+
+def _refuse_other_columns(folder: Path, table: pd.DataFrame) -> None:
+    stored = [(name, _kind(table[name])) for name in table.columns[: len(COLUMNS)]]
+    expected = [(name, "int64" if is_whole(name) else "float64") for name in COLUMNS]
+    if stored != expected:
+        changed = sorted({name for name, _ in set(stored) ^ set(expected)})
+        raise DataError(
+            f"{folder} was written for other columns than schema.py names now "
+            f"({', '.join(changed) or 'in another order'}): raise SCHEMA_VERSION, and add the data again"
+        )
 
 
 def write_parquet(table: pd.DataFrame, path: Path) -> None:
@@ -136,7 +152,7 @@ def _blocks(series: pd.Series[Any]) -> Iterator[bytes | memoryview]:
         values = np.where(np.isnan(values), np.nan, values)
         yield np.ascontiguousarray(values, dtype="<f8").data.cast("B")
         return
-    texts = [None if text is None else text.encode() for text in series]
+    texts = [None if text is None else str(text).encode() for text in series]
     lengths = [-1 if text is None else len(text) for text in texts]
     yield np.array(lengths, dtype="<i8").tobytes()
     yield b"".join(text for text in texts if text)

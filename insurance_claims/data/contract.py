@@ -46,7 +46,7 @@ def contract(require_target: bool) -> pa.DataFrameSchema:
     NaN stands for what is no number, and is left out of every check: who calls has reported it.
 
     Args:
-        require_target: whether the target must be there, with both of its values.
+        require_target: whether the target must be there, and differ between rows.
     """
     import pandera.pandas as pa
 
@@ -63,8 +63,11 @@ def contract(require_target: bool) -> pa.DataFrameSchema:
         return pa.Column(name=name, checks=checks, nullable=True, required=required)
 
     columns = {ID: column(ID, _ID_RULES)}
-    target_rules = (*_TARGET_RULES, _BOTH_CLASSES) if require_target else _TARGET_RULES
-    columns[TARGET] = column(TARGET, target_rules, require_target)
+    target = _target_rules()
+    differ = _BOTH_CLASSES if schema.PROBLEM.facts.binary else _NOT_ALIKE
+    columns[TARGET] = column(
+        TARGET, (*target, differ) if require_target else target, require_target
+    )
     columns |= {
         feature.name: column(feature.name, _feature_rules(feature)) for feature in schema.FEATURES
     }
@@ -79,7 +82,7 @@ def value_rules(name: str) -> tuple[Rule, ...]:
     """
     if name == ID:
         return tuple(rule for rule in _ID_RULES if rule.name != "unique")
-    return _TARGET_RULES if name == TARGET else _feature_rules(schema.BY_NAME[name])
+    return _target_rules() if name == TARGET else _feature_rules(schema.BY_NAME[name])
 
 
 def _keeps(rule: Rule, series: pd.Series[Any]) -> pd.Series[bool] | bool:
@@ -147,9 +150,20 @@ _ID_RULES = (
     ),
     Rule("unique", _repeated, "an id that another row has too"),
 )
-_TARGET_RULES = (Rule("category", lambda values: (values != 0) & (values != 1), "neither 0 nor 1"),)
+
 _BOTH_CLASSES = Rule(
     "both classes",
     lambda values: np.full(len(values), bool((values == 0).all() or (values == 1).all())),
     "the same target: rows with a claim (1) and without (0) are both needed",
 )
+_NOT_ALIKE = Rule(
+    "not alike",
+    lambda values: np.full(len(values), bool((values == values[:1]).all())),
+    "the same target: nothing can be learnt of it",
+)
+
+
+def _target_rules() -> tuple[Rule, ...]:
+    facts = schema.PROBLEM.facts
+    name = "category" if facts.binary else "range"
+    return (Rule(name, lambda values: ~facts.fits(values), facts.wrong),)

@@ -25,7 +25,7 @@ class Rows:
 
     Attributes:
         features: shape (n, 57), in the schema's order, column by column in memory.
-        target: shape (n,), 0 or 1.
+        target: shape (n,), as the schema's problem has it.
         counts: number of rows of each part.
     """
 
@@ -79,8 +79,11 @@ def read_parts(folder: Path, manifest: dict[str, Any], parts: Sequence[str]) -> 
     for position, name in enumerate(schema.FEATURE_NAMES):
         features[:, position] = _numbers(folder, table, name)
     target = _numbers(folder, table, schema.TARGET)
-    if not np.isin(target, (0, 1)).all():
-        raise DataError(f"{folder}: {schema.TARGET} holds values other than 0 and 1: {_AGAIN}")
+    facts = schema.PROBLEM.facts
+    if not facts.fits(target).all():
+        raise DataError(
+            f"{folder}: {schema.TARGET} holds values other than {facts.values}: {_AGAIN}"
+        )
     return Rows(features, target, tuple(part.num_rows for part in tables))
 
 

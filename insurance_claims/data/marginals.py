@@ -162,7 +162,8 @@ def marginals() -> dict[str, Marginal]:
     alone = [
         column
         for column in schema.FEATURES
-        if column.name not in together and column.name not in (*RARE_FLAGS, RARE_COUNT)
+        if column.name not in together
+        and column.name not in (*RARE_FLAGS, RARE_COUNT, schema.PERIOD)
     ]
     return {column.name: _marginal(column) for column in alone}
 
@@ -269,7 +270,8 @@ def _support(column: schema.Column) -> Floats:
         return np.asarray(np.round(np.arange(column.minimum, column.maximum, _CAR_13_STEP), 9))
     if column.is_integer:
         return np.arange(column.minimum, column.maximum + 1, dtype=np.float64)
-    return np.asarray(np.arange(round(column.maximum * 10) + 1) / 10.0)
+    first, last = round(column.minimum * 10), round(column.maximum * 10)
+    return np.asarray(np.arange(first, last + 1) / 10.0)
 
 
 def _probabilities(column: schema.Column, values: Floats) -> Floats:

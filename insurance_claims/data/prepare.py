@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from insurance_claims.data.content import MANIFEST_FILE, read_version, write_parquet
-from insurance_claims.data.split import claims_of, split_table
+from insurance_claims.data.split import claims_of, periods_of, split_table
 from insurance_claims.data.validate import check
 from insurance_claims.files import whole_folder, write_json
 from insurance_claims.parameters import SplitParameters, load_parameters
@@ -44,6 +44,7 @@ def write_dataset(
         "split": split.model_dump(),
         "rows": {name: len(part) for name, part in parts.items()},
         "claims": claims_of(parts),
+        **periods_of(parts),
     }
     with whole_folder(folder) as aside:
         for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""What makes a claim more or less likely in synthetic data: the concept that a model has to learn."""
+"""What makes a claim more or less likely, and dearer, in synthetic data: the concept that a model has to learn."""
 
 from __future__ import annotations
 
@@ -49,6 +49,38 @@ def moved_logit(x: Mapping[str, NDArray[Any]]) -> Floats:
         - 0.6 * (x["ps_ind_01"] >= 3)
         - 0.5 * x["ps_ind_17_bin"]
     )
+
+
+def mean_cost(x: Mapping[str, NDArray[Any]]) -> Floats:
+    """What a claim costs on average, in the insurer's currency: more for dear and for large cars, and in cities.
+
+    Args:
+        x: features by name, each of shape (n,).
+
+    Returns:
+        Shape (n,), about 2,000.
+    """
+    effects = (
+        0.50 * _car_value(x)
+        + 0.25 * (x["ps_reg_02"] > 0.6)
+        + 0.20 * x["ps_ind_17_bin"]
+        - 0.15 * x["ps_ind_16_bin"]
+        + 0.20 * (x["ps_car_04_cat"] >= 8)
+    )
+    return np.asarray(1950.0 * np.exp(effects))
+
+
+def level(quarters: NDArray[np.int64]) -> Floats:
+    """By how much claims of a quarter cost more than those of others: inflation and the season.
+
+    Args:
+        quarters: counted from any first quarter of a year, which is 1; shape (n,).
+
+    Returns:
+        Shape (n,), about 1.
+    """
+    season = np.array([1.04, 0.97, 0.96, 1.03])[(quarters - 1) % 4]
+    return np.asarray(season * np.exp(0.005 * (quarters - 1)))
 
 
 def _driver(x: Mapping[str, NDArray[Any]]) -> Floats:

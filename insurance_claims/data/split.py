@@ -1,26 +1,32 @@
-"""Which rows are for training, validation and holdout: decided by each row's id alone.
+"""Which rows are for training, validation and holdout: decided by each row's id alone, or by its period.
 
-A row stays where it is when rows are added, removed or reordered, so that models trained months apart are judged on
-rows that neither has seen.
+By its id a row stays where it is when rows are added, removed or reordered, so that models trained months apart are
+judged on rows that neither has seen. Where later periods are forecast, the newest are the holdout and those before them
+for validation: nothing is judged on a time that the model has seen.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from insurance_claims import schema
 from insurance_claims.errors import DataError
 from insurance_claims.parameters import SplitParameters
+from insurance_claims.problem import Problem
 from insurance_claims.schema import ID, TARGET
 
 TRAIN: Final = "train"
 VALIDATION: Final = "validation"
 HOLDOUT: Final = "holdout"
 PARTS: Final = (TRAIN, VALIDATION, HOLDOUT)
+
+LEAST_PERIODS = 3
+"""One at least to learn from, to validate on and to judge on."""
 
 
 def assign(ids: NDArray[np.int64], split: SplitParameters) -> NDArray[np.str_]:
@@ -41,6 +47,55 @@ def assign(ids: NDArray[np.int64], split: SplitParameters) -> NDArray[np.str_]:
     labels[place < split.holdout] = HOLDOUT
     labels[place >= 1 - split.validation] = VALIDATION
     return labels
+
+
+def assign_periods(periods: NDArray[np.int64], split: SplitParameters) -> NDArray[np.str_]:
+    """The part that each row belongs to, by time.
+
+    Args:
+        periods: of each row, shape (n,), larger for later ones.
+        split: shares of rows; whole periods come as close to them as they can.
+
+    Returns:
+        Shape (n,), of ``PARTS``.
+
+    Raises:
+        DataError: there are fewer than three periods.
+    """
+    known, rows = np.unique(periods, return_counts=True)
+    if known.size < LEAST_PERIODS:
+        raise DataError(
+            f"the data has {known.size} period{'s' if known.size > 1 else ''} ({', '.join(map(str, known))}), and a "
+            f"forecast takes {LEAST_PERIODS} at least: to learn from, to choose the rounds on, and to be judged on"
+        )
+    # Share of the rows in the newest so many periods.
+    newest = np.cumsum(rows[::-1]) / rows.sum()
+    held_out = int(np.abs(newest[:-2] - split.holdout).argmin()) + 1
+    before = newest[held_out:-1] - newest[held_out - 1]
+    validated = int(np.abs(before - split.validation).argmin()) + 1
+    labels = np.full(len(periods), TRAIN, dtype=f"<U{max(map(len, PARTS))}")
+    labels[periods >= known[-held_out - validated]] = VALIDATION
+    labels[periods >= known[-held_out]] = HOLDOUT
+    return labels
+
+
+def parts_of(table: pd.DataFrame, split: SplitParameters) -> NDArray[np.str_]:
+    """The part that each row of a table belongs to: by its period where the schema names one, else by its id.
+
+    Args:
+        table: canonical.
+        split: as for ``assign``.
+
+    Raises:
+        DataError: as for ``assign_periods``, or the schema names no period for a forecast.
+    """
+    if schema.PROBLEM is Problem.FORECASTING and schema.PERIOD is None:
+        raise DataError(
+            "schema.py names no PERIOD, the feature that says when a row is from: name it"
+        )
+    if schema.PERIOD is not None:
+        return assign_periods(table[schema.PERIOD].to_numpy(), split)
+    return assign(table[ID].to_numpy(), split)
 
 
 def uniform(ids: NDArray[np.int64], salt: str) -> NDArray[np.float64]:
@@ -75,15 +130,16 @@ def split_table(table: pd.DataFrame, split: SplitParameters) -> dict[str, pd.Dat
     Raises:
         DataError: a part would be empty or hold one class only, so that nothing could be trained or judged on it.
     """
-    labels = assign(table[ID].to_numpy(), split)
+    facts = schema.PROBLEM.facts
+    labels = parts_of(table, split)
     parts = {name: table[labels == name] for name in PARTS}
     claims = claims_of(parts)
-    if any(not 0 < claims[name] < len(part) for name, part in parts.items()):
+    if not all(facts.tells_apart(claims[name], len(part)) for name, part in parts.items()):
         counts = "; ".join(
             f"{name} has {claims[name]} claims in {len(parts[name])} rows" for name in PARTS
         )
         raise DataError(
-            f"each part of the split needs rows with and without a claim: {counts}. "
+            f"each part of the split needs {facts.needed}: {counts}. "
             "Add data, or change the split's shares"
         )
     for part in parts.values():
@@ -93,4 +149,23 @@ def split_table(table: pd.DataFrame, split: SplitParameters) -> dict[str, pd.Dat
 
 def claims_of(parts: dict[str, pd.DataFrame]) -> dict[str, int]:
     """Number of rows with a claim in each part."""
-    return {name: int(part[TARGET].sum()) for name, part in parts.items()}
+    return {name: int((part[TARGET] > 0).sum()) for name, part in parts.items()}
+
+
+def periods_of(parts: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """What the dataset's manifest says of time; empty where the schema names no period.
+
+    Returns:
+        ``periods``: the first and the last of each part, and ``naive``: the mean target of the newest that a model may
+        learn from, which is what somebody without a model would forecast.
+    """
+    if schema.PERIOD is None:
+        return {}
+    newest = parts[VALIDATION]
+    last = newest[schema.PERIOD].max()
+    naive = float(newest.loc[newest[schema.PERIOD] == last, TARGET].mean())
+    ends = {
+        name: [int(part[schema.PERIOD].min()), int(part[schema.PERIOD].max())]
+        for name, part in parts.items()
+    }
+    return {"periods": {**ends, "naive": naive}}

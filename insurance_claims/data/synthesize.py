@@ -27,13 +27,18 @@ Floats = NDArray[np.float64]
 Columns = dict[str, NDArray[Any]]
 
 FIRST_ID = 7
-PROBABILITY = "probability"
+TRUTH = "probability" if schema.PROBLEM.facts.binary else "expected_cost"
+"""The column of what is true of a row, where it is asked for."""
 
 _CHUNK = 16_384
 _ID_SHARE = 0.4
 """Kaggle drew its training rows out of about 1.49 million: each id is in them with this chance."""
 _REFERENCE_SEED = 0
 """Of the rows that say how much to shift the log odds for another claim rate."""
+_PERIODS = 12
+"""Quarters that rows are from, where later ones are forecast."""
+_COST_SHAPE = 2.0
+"""Of the gamma distribution of costs: their standard deviation is 0.7 of their mean."""
 
 
 def synthesize(
@@ -54,7 +59,8 @@ def synthesize(
         shift: how far the population has moved, from 0 to 2: other customers, and other claims of theirs.
 
     Returns:
-        The table with schema.COLUMNS in Kaggle's order and types, and each row's true probability of a claim, (rows,).
+        The table with schema.COLUMNS in Kaggle's order and types, and of each row the true probability of a claim, or
+        the true mean of its cost, shape (rows,).
 
     Raises:
         DataError: an argument is out of range.
@@ -65,11 +71,11 @@ def synthesize(
     table = {name: np.empty(rows, dtype=_dtype(name)) for name in schema.COLUMNS}
     truth = np.empty(rows)
     start = 0
-    for columns, probability in _chunks(rows, seed, claim_rate, first_id, shift):
-        end = start + len(probability)
+    for columns, expected in _chunks(rows, seed, claim_rate, first_id, shift):
+        end = start + len(expected)
         for name, values in columns.items():
             table[name][start:end] = values
-        truth[start:end] = probability
+        truth[start:end] = expected
         start = end
     return pd.DataFrame(table, copy=False), truth
 
@@ -77,7 +83,7 @@ def synthesize(
 def write_synthetic(
     path: Path, rows: int, seed: int, truth: Path | None = None, shift: float = 0.0
 ) -> None:
-    """Write a table of synthetic claims, and the true probabilities where asked for.
+    """Write a table of synthetic claims, and what is true of each where asked for.
 
     The files appear whole or not at all. Memory does not grow with the number of rows.
 
@@ -85,7 +91,7 @@ def write_synthetic(
         path: .csv or .csv.gz as Kaggle has it, or .parquet.
         rows: how many, at least 1.
         seed: of the sample, at least 0.
-        truth: a file with the columns id and probability, .csv, .csv.gz or .parquet.
+        truth: a file with the columns id and ``TRUTH``, .csv, .csv.gz or .parquet.
         shift: as for ``synthesize``.
 
     Raises:
@@ -97,10 +103,10 @@ def write_synthetic(
     with ExitStack() as stack:
         write_rows = stack.enter_context(table_writer(path))
         write_truth = stack.enter_context(table_writer(truth)) if truth is not None else None
-        for columns, probability in _chunks(rows, seed, schema.CLAIM_RATE, FIRST_ID, shift):
+        for columns, expected in _chunks(rows, seed, schema.CLAIM_RATE, FIRST_ID, shift):
             write_rows(columns)
             if write_truth is not None:
-                write_truth({schema.ID: columns[schema.ID], PROBABILITY: probability})
+                write_truth({schema.ID: columns[schema.ID], TRUTH: expected})
 
 
 def golden_rows(count: int, seed: int) -> Floats:
@@ -150,9 +156,28 @@ def _chunks(
         if chunk == 0:
             ids += first_id - ids[0]
         next_id = int(ids[-1]) + 1
-        columns = {schema.ID: ids, schema.TARGET: target} | features
+        columns: Columns = {schema.ID: ids, schema.TARGET: target} | features
+        if schema.PERIOD is not None:
+            columns[schema.PERIOD] = rng.integers(1, _PERIODS + 1, _CHUNK)
+        expected = probability
+        if not schema.PROBLEM.facts.binary:
+            cost = _mean_cost(columns)
+            columns[schema.TARGET] = _costs(rng, target, cost)
+            expected = probability * cost
         kept = min(_CHUNK, rows - start)
-        yield {name: columns[name][:kept] for name in schema.COLUMNS}, probability[:kept]
+        yield {name: columns[name][:kept] for name in schema.COLUMNS}, expected[:kept]
+
+
+def _mean_cost(columns: Columns) -> Floats:
+    """What a claim of each row costs on average."""
+    cost = signal.mean_cost(columns)
+    return cost if schema.PERIOD is None else cost * signal.level(columns[schema.PERIOD])
+
+
+def _costs(rng: np.random.Generator, claims: NDArray[np.int64], mean: Floats) -> Floats:
+    """What the claims of rows cost: nothing, or a gamma variable, in hundredths."""
+    cost = np.round(rng.gamma(_COST_SHAPE, mean / _COST_SHAPE), 2)
+    return np.asarray(np.where(claims > 0, np.maximum(cost, 0.01), 0.0))
 
 
 def _features(rng: np.random.Generator, shift: float = 0.0) -> Columns:
@@ -185,8 +210,7 @@ def _features(rng: np.random.Generator, shift: float = 0.0) -> Columns:
 
 
 def _dtype(name: str) -> type[np.int64] | type[np.float64]:
-    whole = name in (schema.ID, schema.TARGET) or schema.BY_NAME[name].is_integer
-    return np.int64 if whole else np.float64
+    return np.int64 if schema.is_whole(name) else np.float64
 
 
 def _probability(logit: Floats) -> Floats:

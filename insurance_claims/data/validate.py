@@ -98,7 +98,7 @@ def validate(table: pd.DataFrame, require_target: bool = True) -> ValidationRepo
 
     Args:
         table: as ``read_table`` gives it.
-        require_target: whether it is to train on: the target must be there, with both of its values. Without it the
+        require_target: whether it is to train on: the target must be there, and differ between rows. Without it the
             target may be missing; where it is there, its values are checked.
     """
     rows = len(table)
@@ -137,13 +137,12 @@ def canonical(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The schema's columns in its order, then the others in theirs, with a running index. Whole numbers are int64,
-        continuous features float64, and other columns int64, float64 or text with None for nothing. There is no -0.0.
+        other numbers float64, and other columns int64, float64 or text with None for nothing. There is no -0.0.
     """
     columns: dict[str, pd.Series[Any]] = {}
     for name in schema.COLUMNS:
         if name in table.columns:
-            column = schema.BY_NAME.get(name)
-            whole = column is None or column.is_integer
+            whole = schema.is_whole(name)
             columns[name] = _as_type(table[name], np.int64 if whole else np.float64)
     for name in table.columns:
         if name not in columns:

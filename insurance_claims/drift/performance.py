@@ -1,4 +1,4 @@
-"""How good scores turned out to be, once it is known which rows had a claim."""
+"""How good scores turned out to be, once it is known which rows had a claim, or what it cost."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from insurance_claims.evaluate.intervals import Interval, delong
+from insurance_claims import schema
+from insurance_claims.evaluate.intervals import Interval, ginis_of
 from insurance_claims.evaluate.metrics import (
     calibration_error_by_chance,
     calibration_table,
+    claims_of,
+    comparable,
     lift_by_decile,
 )
 from insurance_claims.parameters import MonitoringParameters
@@ -29,12 +32,12 @@ class Performance:
         rows: whose outcome is known.
         claims: of them.
         predicted: mean score.
-        observed: share of rows with a claim.
+        observed: mean target: the share of rows with a claim, or their mean cost.
         gini: normalized Gini with its interval; None below ``minimum_claims``, where it says nothing.
         calibration_error: expected calibration error.
         calibration_by_chance: the largest that chance explains: its mean and two standard deviations, if the scores
             were right.
-        lift: claim rate of each tenth over that of all, highest scores first; empty where no row has a claim.
+        lift: claim rate or mean cost of each tenth over that of all, highest scores first; empty without a claim.
     """
 
     rows: int
@@ -51,8 +54,8 @@ def performance(target: Floats, score: Floats, limits: MonitoringParameters) -> 
     """Judge scores of one model version.
 
     Args:
-        target: shape (n,), 0 or 1.
-        score: shape (n,), probabilities.
+        target: shape (n,), as the schema's problem has it.
+        score: shape (n,), probabilities or expected costs.
         limits: confidence of the interval, and claims that a Gini needs.
 
     Raises:
@@ -60,15 +63,15 @@ def performance(target: Floats, score: Floats, limits: MonitoringParameters) -> 
     """
     table = calibration_table(target, score)
     mean, deviation = calibration_error_by_chance(table)
-    claims = int(np.sum(target))
+    claims = claims_of(target)
     gini = None
-    if limits.minimum_claims <= claims < len(target):
-        gini = delong(target, [score]).interval(0, limits.confidence)
+    if claims >= limits.minimum_claims and comparable(target):
+        gini = ginis_of(target, [score]).interval(0, limits.confidence)
     return Performance(
         rows=len(target),
         claims=claims,
         predicted=float(np.mean(score)),
-        observed=claims / len(target),
+        observed=float(np.mean(target)),
         gini=gini,
         calibration_error=table.error,
         calibration_by_chance=mean + _CHANCE_ERRORS * deviation,
@@ -94,10 +97,11 @@ def shortfalls(
                 f"Gini {found.gini.value:.4f} ({found.gini.low:.4f} to {found.gini.high:.4f}), "
                 f"{gini_before:.4f} when it was registered"
             )
+    shown = schema.PROBLEM.facts.shown
     beyond = found.calibration_error - found.calibration_by_chance
     if found.claims >= limits.minimum_claims and beyond >= limits.calibration_error:
         reasons.append(
             f"calibration error {found.calibration_error:.4f}, {found.calibration_by_chance:.4f} by chance: "
-            f"{found.predicted:.2%} predicted, {found.observed:.2%} observed"
+            f"{shown(found.predicted)} predicted, {shown(found.observed)} observed"
         )
     return tuple(reasons)

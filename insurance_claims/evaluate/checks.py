@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from insurance_claims import schema
 from insurance_claims.evaluate.intervals import Interval, normal_quantile
 from insurance_claims.evaluate.metrics import (
     Floats,
@@ -66,7 +67,7 @@ def enough_claims(claims: int, others: int, parameters: GateParameters) -> Check
 
 
 def usable_scores(scores: Floats) -> Check:
-    """Scores have to be probabilities, and not all the same."""
+    """Scores have to be what the schema's problem has them be, and not all the same."""
     reason = broken_scores(scores)
     if reason is None and float(scores.min()) == float(scores.max()):
         reason = (
@@ -82,19 +83,20 @@ def usable_scores(scores: Floats) -> Check:
 
 
 def broken_scores(scores: Floats) -> str | None:
-    """Why scores are no probabilities; None where they are."""
+    """Why scores are no probabilities, or no costs; None where they are."""
     unknown = int((~np.isfinite(scores)).sum())
     if unknown:
         return (
             f"{unknown:,} of {scores.size:,} scores are not finite numbers: "
             "check the model's objective and its training data."
         )
-    outside = int(((scores < 0) | (scores > 1)).sum())
+    facts = schema.PROBLEM.facts
+    outside = int(((scores < 0) | (scores > facts.largest)).sum())
     if outside:
         return (
-            f"{outside:,} of {scores.size:,} scores lie outside 0 to 1 "
-            f"(from {scores.min():.4g} to {scores.max():.4g}), so they are no probabilities: "
-            "train with the objective 'binary'."
+            f"{outside:,} of {scores.size:,} scores lie outside {facts.range} "
+            f"(from {scores.min():.4g} to {scores.max():.4g}), so they are no {facts.scores}: "
+            f"train with the objective '{facts.lightgbm['objective']}'."
         )
     return None
 
@@ -165,21 +167,26 @@ def plausible_gini(gini: Interval, parameters: GateParameters) -> Check:
 
 
 def claim_rate(target: Floats, scores: Floats, parameters: GateParameters) -> Check:
-    """Calibration in the large: as many claims as predicted, but for chance."""
+    """Calibration in the large: as many claims, or costs as high, as predicted, but for chance."""
+    facts = schema.PROBLEM.facts
     predicted, observed = float(scores.mean()), float(target.mean())
-    chance = normal_quantile(parameters.confidence) * float(
-        np.sqrt((scores * (1 - scores)).sum()) / scores.size
-    )
+    if facts.binary:
+        error = np.sqrt((scores * (1 - scores)).sum()) / scores.size
+    else:
+        error = (target - scores).std() / np.sqrt(scores.size)
+    chance = normal_quantile(parameters.confidence) * float(error)
     limit = parameters.maximum_calibration_error + chance
     off = abs(predicted - observed)
     passed = off <= limit
     reason = (
-        f"It predicts {scores.sum():,.0f} claims where {target.sum():,.0f} happened "
-        f"(a rate of {predicted:.4f} against {observed:.4f}; "
+        f"It predicts {scores.sum():,.0f} {facts.total} where {target.sum():,.0f} happened "
+        f"(a {facts.mean} of {predicted:.4f} against {observed:.4f}; "
     )
     reason += f"at most {limit:.4f} apart is allowed)"
     if not passed:
-        reason += ": do not weight or resample classes in training, or calibrate the scores"
+        reason += (
+            f": do not weight or resample {facts.sampled} in training, or calibrate the scores"
+        )
     return Check("claim_rate", passed, off, limit, reason + ".")
 
 
@@ -198,6 +205,29 @@ def calibration(target: Floats, scores: Floats, parameters: GateParameters) -> C
     if not passed:
         reason += ": see the calibration plot; the model is over- or underfitted, or re-weighted"
     return Check("calibration", passed, error, limit, reason + ".")
+
+
+def better_than_naive(difference: Interval, naive: float, parameters: GateParameters) -> Check:
+    """A forecast has to know more than that the next period will be like the last one.
+
+    Args:
+        difference: of the loss, challenger less naive forecast.
+        naive: the naive forecast.
+        parameters: limits.
+    """
+    passed = difference.high < 0
+    reason = (
+        f"The forecast is {'better' if passed else 'not shown to be better'} than the naive one, "
+        f"the {naive:,.2f} of the last period known: the difference in deviance is "
+        f"{difference.value:+.4f}, {parameters.confidence:.0%} interval "
+        f"{difference.low:+.4f} to {difference.high:+.4f}"
+    )
+    if not passed:
+        reason += (
+            ", which has to end below 0: levels may have moved since the periods that it was "
+            "trained on, or its features tell too little"
+        )
+    return Check("better_than_naive", passed, difference.high, 0.0, reason + ".")
 
 
 def no_champion() -> Check:

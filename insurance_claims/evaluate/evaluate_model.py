@@ -15,7 +15,7 @@ from insurance_claims.errors import ModelError
 from insurance_claims.evaluate.champion import NONE, Champion, load_champion
 from insurance_claims.evaluate.gate import Decision, judge
 from insurance_claims.evaluate.holdout import Holdout, read_holdout
-from insurance_claims.evaluate.metrics import Floats
+from insurance_claims.evaluate.metrics import Floats, claims_of
 from insurance_claims.evaluate.model_card import model_card
 from insurance_claims.files import whole_folder, write_json, write_whole
 from insurance_claims.model import Model, load_model
@@ -48,13 +48,19 @@ def refuse_another_split(who: str, model: Model, holdout: Holdout) -> None:
     """Refuse to judge a model on rows that it may have been trained on.
 
     Raises:
-        ModelError: the model was trained on another split than the holdout is of.
+        ModelError: the model was trained on another split than the holdout is of, or on a period of it.
     """
     then, now = model.metadata.get("split"), holdout.manifest.get("split")
     if then is not None and then != now:
         raise ModelError(
             f"{who} was trained with split {then}, the holdout is of split {now}: it may have seen these rows. "
             "Put the split in parameters.yml back, or start a model of another name with the new one"
+        )
+    learnt, held_out = model.metadata.get("periods"), holdout.manifest.get("periods")
+    if learnt and held_out and (last := learnt["validation"][1]) >= held_out["holdout"][0]:
+        raise ModelError(
+            f"{who} was trained on periods up to {last}, the holdout begins with {held_out['holdout'][0]}: "
+            "it has seen these rows. Train on data that holds the newest periods, or start a model of another name"
         )
 
 
@@ -119,7 +125,7 @@ def main(arguments: argparse.Namespace) -> None:
         against = "without a champion" if champion is None else f"against the {champion.name}"
         _say(
             f"judging on {holdout.target.size:,} holdout rows with "
-            f"{int(holdout.target.sum()):,} claims, {against}"
+            f"{claims_of(holdout.target):,} claims, {against}"
         )
         scores = {"challenger": challenger.predict(holdout.features, threads)}
         if champion is not None:
@@ -131,6 +137,7 @@ def main(arguments: argparse.Namespace) -> None:
             None if champion is None else scores[champion.name],
             single_row_latency(challenger, holdout.features),
             parameters.gate,
+            holdout.manifest.get("periods", {}).get("naive"),
         )
         content = decision_content(decision, challenger, champion, holdout)
         plots_folder = output / PLOTS_FOLDER

@@ -13,20 +13,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from insurance_claims import schema
 from insurance_claims.errors import DataError, ModelError
 from insurance_claims.evaluate import checks, metrics
 from insurance_claims.evaluate.checks import Check
 from insurance_claims.evaluate.intervals import (
     Interval,
     calibration_interval,
-    delong,
+    ginis_of,
     mean_interval,
 )
 from insurance_claims.evaluate.metrics import Floats
 from insurance_claims.evaluate.slices import Slice, judge_slices
 from insurance_claims.parameters import GateParameters
 
-_GROUNDS = frozenset({"minimum_gini", "better_than_chance", "against_champion"})
+_GROUNDS = frozenset(
+    {"minimum_gini", "better_than_chance", "better_than_naive", "against_champion"}
+)
 """What a promotion rests on; the other checks only can refuse."""
 
 
@@ -35,8 +38,9 @@ class Performance:
     """One model's figures on the holdout; empty where its scores cannot be used.
 
     Attributes:
-        metrics: gini, auc, log_loss, brier and calibration_error, each with its interval.
-        lift: claim rate of each tenth of the rows over that of all, highest scores first.
+        metrics: gini, auc, log_loss, brier and calibration_error, each with its interval; of costs gini, deviance,
+            squared_error and calibration_error.
+        lift: claim rate or mean cost of each tenth of the rows over that of all, highest scores first.
     """
 
     metrics: Mapping[str, Interval]
@@ -111,41 +115,43 @@ def judge(
     champion_scores: ArrayLike | None,
     latency_ms: float,
     parameters: GateParameters,
+    naive: float | None = None,
 ) -> Decision:
     """Hold a challenger against the limits and, where there is one, against the champion.
 
     Args:
-        target: of the holdout's rows, shape (n,), 0 and 1.
+        target: of the holdout's rows, shape (n,).
         groups: values of every feature in ``parameters.slices``, each of shape (n,).
-        challenger_scores: probabilities of a claim, shape (n,). Whatever is wrong with the values
+        challenger_scores: probabilities of a claim, or expected costs, shape (n,). Whatever is wrong with the values
             is a refusal, not an error.
         champion_scores: the champion's on the same rows, or None where there is no champion.
         latency_ms: median time of scoring one row.
         parameters: limits.
+        naive: the forecast that takes no model, where later periods are forecast.
 
     Raises:
         DataError: the holdout is not what it has to be.
-        ModelError: the champion's scores are no probabilities, so nothing can be compared.
+        ModelError: the champion's scores cannot be, so nothing can be compared.
     """
     y, _ = metrics.checked(target, target)
     challenger = np.asarray(challenger_scores, dtype=np.float64)
     if challenger.shape != y.shape:
         raise DataError(f"the holdout has {y.size:,} rows, {challenger.size:,} were scored")
     champion = None if champion_scores is None else _champion(y, champion_scores)
-    claims = int(y.sum())
+    claims = metrics.claims_of(y)
+    # Costs can be told apart where every row has some.
+    others = y.size - claims if schema.PROBLEM.facts.binary else y.size
     confidence = parameters.confidence
     found = [
-        checks.enough_claims(claims, y.size - claims, parameters),
+        checks.enough_claims(claims, others, parameters),
         checks.usable_scores(challenger),
     ]
-    # Without two rows of each class no figure has an interval.
-    countable = min(claims, y.size - claims) >= 2
     measurable = {
         "challenger": challenger if checks.broken_scores(challenger) is None else None,
         "champion": champion,
     }
-    models = {name: s for name, s in measurable.items() if s is not None and countable}
-    ginis = delong(y, list(models.values())) if models else None
+    models = {name: s for name, s in measurable.items() if s is not None and metrics.comparable(y)}
+    ginis = ginis_of(y, list(models.values())) if models else None
     comparison = None
     slices: tuple[Slice, ...] = ()
     if ginis is not None and all(check.passed for check in found):
@@ -158,6 +164,8 @@ def judge(
             checks.claim_rate(y, challenger, parameters),
             checks.calibration(y, challenger, parameters),
         ]
+        if naive is not None:
+            found.append(_against_naive(y, challenger, naive, parameters))
         if champion is None:
             found.append(checks.no_champion())
         else:
@@ -200,16 +208,26 @@ def _champion(target: Floats, scores: ArrayLike) -> Floats:
     return champion
 
 
+def _against_naive(
+    target: Floats, scores: Floats, naive: float, parameters: GateParameters
+) -> Check:
+    loss = next(iter(metrics.losses().values()))
+    gained = loss(target, scores) - loss(target, np.full(target.size, naive))
+    difference = mean_interval(gained, parameters.confidence)
+    return checks.better_than_naive(difference, naive, parameters)
+
+
 def _performance(target: Floats, scores: Floats, gini: Interval, confidence: float) -> Performance:
     table = metrics.calibration_table(target, scores)
+    figures = {"gini": gini}
+    if schema.PROBLEM.facts.binary:
+        auc = ((figure + 1) / 2 for figure in (gini.value, gini.low, gini.high))
+        figures["auc"] = Interval(*auc)
+    for name, loss in metrics.losses().items():
+        figures[name] = mean_interval(loss(target, scores), confidence)
+    figures["calibration_error"] = calibration_interval(table, confidence)
     return Performance(
-        metrics={
-            "gini": gini,
-            "auc": Interval(*((figure + 1) / 2 for figure in (gini.value, gini.low, gini.high))),
-            "log_loss": mean_interval(metrics.log_losses(target, scores), confidence),
-            "brier": mean_interval(metrics.brier_losses(target, scores), confidence),
-            "calibration_error": calibration_interval(table, confidence),
-        },
+        metrics=figures,
         lift=tuple(float(lift) for lift in metrics.lift_by_decile(target, scores)),
     )
 
@@ -217,14 +235,12 @@ def _performance(target: Floats, scores: Floats, gini: Interval, confidence: flo
 def _compare(
     target: Floats, challenger: Floats, champion: Floats, gini: Interval, confidence: float
 ) -> dict[str, Interval]:
-    differences = {
-        "log_loss_difference": metrics.log_losses,
-        "brier_difference": metrics.brier_losses,
-    }
     return {
         "gini_difference": gini,
         **{
-            name: mean_interval(losses(target, challenger) - losses(target, champion), confidence)
-            for name, losses in differences.items()
+            f"{name}_difference": mean_interval(
+                loss(target, challenger) - loss(target, champion), confidence
+            )
+            for name, loss in metrics.losses().items()
         },
     }

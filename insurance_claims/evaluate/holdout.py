@@ -17,7 +17,7 @@ class Holdout:
 
     Attributes:
         features: shape (n, 57), in the schema's order.
-        target: shape (n,), 0 or 1.
+        target: shape (n,).
         manifest: of the dataset folder.
     """
 

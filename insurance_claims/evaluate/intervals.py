@@ -13,8 +13,15 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from insurance_claims import schema
 from insurance_claims.errors import DataError
-from insurance_claims.evaluate.metrics import CalibrationTable, checked, tied_groups
+from insurance_claims.evaluate.metrics import (
+    CalibrationTable,
+    checked,
+    comparable,
+    concordance,
+    tied_groups,
+)
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +89,20 @@ class Ginis:
         return float(self.covariance[model, other]) / scale if scale > 0 else 0.0
 
 
+def ginis_of(target: ArrayLike, scores: Sequence[ArrayLike]) -> Ginis:
+    """Ginis of models scored on the same rows, with their covariance.
+
+    Args:
+        target: shape (n,), as the schema's problem has it.
+        scores: for each model shape (n,).
+
+    Raises:
+        DataError: too few rows differ, or what ``checked`` refuses.
+    """
+    found = delong if schema.PROBLEM.facts.binary else rank_ginis
+    return found(target, scores)
+
+
 def delong(target: ArrayLike, scores: Sequence[ArrayLike]) -> Ginis:
     """Ginis of models scored on the same rows, with the covariance of DeLong et al.
 
@@ -122,6 +143,38 @@ def delong(target: ArrayLike, scores: Sequence[ArrayLike]) -> Ginis:
     return Ginis(2 * aucs - 1, np.asarray(4 * covariance, dtype=np.float64))
 
 
+def rank_ginis(target: ArrayLike, scores: Sequence[ArrayLike]) -> Ginis:
+    """Ginis of models scored on the same rows, for targets of any size.
+
+    A Gini is a ratio of two U-statistics, the means of ``concordance`` with the model's order and with
+    the perfect one (Schechtman and Yitzhaki 1987, Communications in Statistics 16). By the delta method
+    its error is the mean over rows of ``2 (a - Gini b) / mean of b``, where a and b are the rows'
+    concordances; so covariances of Ginis are those of these means (Hoeffding 1948, Annals of
+    Mathematical Statistics 19). For 0 and 1 it comes close to ``delong``. A constant score has Gini 0
+    and variance 0.
+
+    Args:
+        target: shape (n,), 0 or more.
+        scores: for each model shape (n,).
+
+    Raises:
+        DataError: fewer than two rows with a claim, the same target in every row, or what ``checked`` refuses.
+    """
+    pairs = [checked(target, score) for score in scores]
+    y = pairs[0][0]
+    if not comparable(y):
+        raise DataError(
+            f"{np.count_nonzero(y):,} of {y.size:,} rows have a claim: "
+            "an interval takes at least two, and costs that differ"
+        )
+    perfect = concordance(y, y)
+    scale = perfect.mean()
+    own = [concordance(y, score) for _, score in pairs]
+    values = np.asarray([found.mean() / scale for found in own])
+    errors = [2 * (a - gini * perfect) / scale for a, gini in zip(own, values, strict=True)]
+    return Ginis(values, np.atleast_2d(np.cov(errors)) / y.size)
+
+
 def _at(shares: Floats, order: NDArray[np.int64], rows: NDArray[np.bool_]) -> Floats:
     """Shares in the order of scores, of some rows, in these rows' own order."""
     placed = np.empty(order.size)
@@ -144,7 +197,6 @@ def calibration_interval(table: CalibrationTable, confidence: float) -> Interval
     A mean of absolute values of independent bins: its variance is at most that of the signed
     differences, so the interval is rather too wide than too narrow.
     """
-    observed_variance = table.observed * (1 - table.observed) / table.rows
-    error = float(np.sqrt((np.square(table.weights) * observed_variance).sum()))
+    error = float(np.sqrt((np.square(table.weights) * table.sampling_variance).sum()))
     found = interval(table.error, error, confidence)
     return Interval(found.value, max(0.0, found.low), found.high)

@@ -1,18 +1,22 @@
 """Figures that say how good scores are. numpy only; every function is pure.
 
-Throughout, ``target`` has shape (n,) and holds 0 and 1 with 1 for a claim, ``score`` has shape
-(n,), higher for more risk; where a function needs probabilities it says so. Rows of equal score
-count as tied: no figure depends on the order of the rows.
+Throughout, ``target`` has shape (n,) and holds 0 and 1 with 1 for a claim, or what each row's claims
+cost, as ``schema.PROBLEM`` has it; ``score`` has shape (n,), higher for more risk; where a function
+needs probabilities, or costs, it says so. Rows of equal score count as tied: no figure depends on the
+order of the rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from insurance_claims import schema
 from insurance_claims.errors import DataError
+from insurance_claims.problem import POWER
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +25,9 @@ BINS = 10
 
 _CLIP = 1e-15
 """Keeps the log loss of a confident mistake finite; the value that scikit-learn used for years."""
+
+_LEAST_COST = 1e-6
+"""Keeps the deviance of a cost that was predicted to be 0 finite."""
 
 
 def auc(target: ArrayLike, score: ArrayLike) -> float:
@@ -50,15 +57,42 @@ def auc(target: ArrayLike, score: ArrayLike) -> float:
 
 
 def gini(target: ArrayLike, score: ArrayLike) -> float:
-    """Normalized Gini, between -1 and 1: ``2 AUC - 1``. 0 is chance.
+    """Normalized Gini, between -1 and 1: the area between Lorenz curve and diagonal. 0 is chance.
 
-    For a binary target this equals the area between Lorenz curve and diagonal, divided by the same
-    area of a perfect ordering; ties count half.
+    It is divided by the same area of a perfect ordering; ties count half. For a binary target it is
+    ``2 AUC - 1``.
 
     Raises:
-        DataError: as for ``auc``.
+        DataError: shapes differ, scores are not finite, or every target is the same.
     """
-    return 2.0 * auc(target, score) - 1.0
+    if schema.PROBLEM.facts.binary:
+        return 2.0 * auc(target, score) - 1.0
+    y, s = checked(target, score)
+    perfect = float(concordance(y, y).mean())
+    if not perfect:
+        raise DataError(
+            f"all of {y.size:,} rows have the same target: no order is better than another"
+        )
+    return float(concordance(y, s).mean()) / perfect
+
+
+def concordance(target: Floats, score: Floats) -> Floats:
+    """By how much each row's target is above those of rows that score lower, and below the others', shape (n,).
+
+    Each row's mean over the other rows of ``(y - y') sign(s - s')``, whose mean over all rows is four
+    times the covariance of the target with the score's rank: a U-statistic (Schechtman and Yitzhaki
+    1987, Communications in Statistics 16). By sorting: O(n log n).
+    """
+    order, group = tied_groups(score)
+    ordered = target[order]
+    rows, sums = np.bincount(group), np.bincount(group, ordered)
+    rows_below, sums_below = np.cumsum(rows) - rows, np.cumsum(sums) - sums
+    rows_above, sums_above = rows.sum() - rows_below - rows, sums.sum() - sums_below - sums
+    found = np.empty(target.size)
+    found[order] = (
+        ordered * (rows_below - rows_above)[group] - (sums_below - sums_above)[group]
+    ) / max(1, target.size - 1)
+    return found
 
 
 def log_losses(target: ArrayLike, probability: ArrayLike) -> Floats:
@@ -74,7 +108,7 @@ def log_loss(target: ArrayLike, probability: ArrayLike) -> float:
 
 
 def brier_losses(target: ArrayLike, probability: ArrayLike) -> Floats:
-    """Each row's squared error of the probability, shape (n,)."""
+    """Each row's squared error of the probability or cost, shape (n,)."""
     y, p = checked(target, probability)
     return np.square(p - y)
 
@@ -84,21 +118,55 @@ def brier(target: ArrayLike, probability: ArrayLike) -> float:
     return float(brier_losses(target, probability).mean())
 
 
+def deviances(target: ArrayLike, cost: ArrayLike) -> Floats:
+    """Each row's deviance of the Tweedie distribution with power ``POWER``, shape (n,); 0 for a cost predicted exactly.
+
+    Jorgensen 1987 (Journal of the Royal Statistical Society B 49). It grows with the error, less so
+    where costs are high.
+    """
+    y, mu = checked(target, cost)
+    mu = np.maximum(mu, _LEAST_COST)
+    one, two = 1 - POWER, 2 - POWER
+    return np.asarray(2 * (y**two / (one * two) - y * mu**one / one + mu**two / two))
+
+
+def losses() -> Mapping[str, Callable[[ArrayLike, ArrayLike], Floats]]:
+    """The losses that models are judged by, lower is better: each takes target and score, and gives each row's."""
+    if schema.PROBLEM.facts.binary:
+        return {"log_loss": log_losses, "brier": brier_losses}
+    return {"deviance": deviances, "squared_error": brier_losses}
+
+
+def claims_of(target: Floats) -> int:
+    """Number of rows with a claim."""
+    return int(np.count_nonzero(target > 0))
+
+
+def comparable(target: Floats) -> bool:
+    """Whether figures on these rows have intervals: at least two with a claim, and two without where it is 0 or 1."""
+    claims = claims_of(target)
+    if schema.PROBLEM.facts.binary:
+        return min(claims, target.size - claims) >= 2
+    return claims >= 2 and bool(target.min() < target.max())
+
+
 @dataclass(frozen=True, slots=True)
 class CalibrationTable:
     """Predicted against observed, by bins of equal count from the lowest scores to the highest.
 
     Attributes:
         rows: number of rows a bin, shape (bins,).
-        predicted: mean probability a bin.
-        observed: share of rows with a claim a bin.
-        variance: of ``observed`` if the probabilities were right.
+        predicted: mean score a bin.
+        observed: mean target a bin: the share of rows with a claim, or their mean cost.
+        variance: of ``observed`` if the scores were right.
+        sampling_variance: of ``observed`` as it is.
     """
 
     rows: NDArray[np.int64]
     predicted: Floats
     observed: Floats
     variance: Floats
+    sampling_variance: Floats
 
     @property
     def weights(self) -> Floats:
@@ -114,17 +182,28 @@ class CalibrationTable:
 def calibration_table(
     target: ArrayLike, probability: ArrayLike, bins: int = BINS
 ) -> CalibrationTable:
-    """Predicted against observed claim rates; fewer bins where there are fewer rows."""
+    """Predicted against observed claim rates or mean costs; fewer bins where there are fewer rows."""
     y, p = checked(target, probability)
     order, share = _ordered(y, p)
     ordered = p[order]
     starts = _starts(y.size, bins)
     rows = np.diff(np.append(starts, y.size)).astype(np.int64)
+    observed = np.add.reduceat(share, starts) / rows
+    if schema.PROBLEM.facts.binary:
+        variance = np.add.reduceat(ordered * (1 - ordered), starts) / np.square(rows)
+        sampling_variance = observed * (1 - observed) / rows
+    else:
+        # How much costs vary no score says: the bin's own rows do.
+        bins_of_rows = np.repeat(np.arange(rows.size), rows)
+        away = np.square(y[order] - observed[bins_of_rows])
+        sampling_variance = np.add.reduceat(away, starts) / rows / np.maximum(1, rows - 1)
+        variance = sampling_variance
     return CalibrationTable(
         rows=rows,
         predicted=np.add.reduceat(ordered, starts) / rows,
-        observed=np.add.reduceat(share, starts) / rows,
-        variance=np.add.reduceat(ordered * (1 - ordered), starts) / np.square(rows),
+        observed=observed,
+        variance=variance,
+        sampling_variance=sampling_variance,
     )
 
 
@@ -150,7 +229,7 @@ def calibration_error_by_chance(table: CalibrationTable) -> tuple[float, float]:
 
 
 def lift_by_decile(target: ArrayLike, score: ArrayLike) -> Floats:
-    """Claim rate of each tenth of the rows over that of all, highest scores first, shape (10,).
+    """Claim rate or mean cost of each tenth of the rows over that of all, highest scores first, shape (10,).
 
     Fewer values where there are fewer than ten rows.
 
@@ -184,8 +263,7 @@ def checked(target: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
     """Both as float arrays.
 
     Raises:
-        DataError: no rows, different shapes, a target other than 0 and 1, or a score that is not
-            finite.
+        DataError: no rows, different shapes, a target that cannot be, or a score that is not finite.
     """
     y = np.asarray(target, dtype=np.float64)
     s = np.asarray(score, dtype=np.float64)
@@ -194,8 +272,9 @@ def checked(target: ArrayLike, score: ArrayLike) -> tuple[Floats, Floats]:
             f"target has shape {y.shape} and scores have shape {s.shape}: "
             "one score a row is needed, and at least one row"
         )
-    if not ((y == 0) | (y == 1)).all():
-        raise DataError("target holds values other than 0 and 1")
+    facts = schema.PROBLEM.facts
+    if not facts.fits(y).all():
+        raise DataError(f"target holds values other than {facts.values}")
     if not np.isfinite(s).all():
         raise DataError(f"{int((~np.isfinite(s)).sum()):,} of {s.size:,} scores are not finite")
     return y, s

@@ -9,21 +9,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from insurance_claims import schema
+from insurance_claims.problem import Problem
 
+_PREDICTED = {
+    Problem.CLASSIFICATION: "the probability that a driver files an insurance claim in the next year",
+    Problem.REGRESSION: "what a driver's insurance claims of the next year cost on average",
+    Problem.FORECASTING: "what a driver's insurance claims of the next period will cost on average",
+}
 _METRICS = {
     "gini": "Normalized Gini (higher is better)",
     "auc": "AUC (higher is better)",
     "log_loss": "Log loss (lower is better)",
     "brier": "Brier score (lower is better)",
+    "deviance": "Tweedie deviance (lower is better)",
+    "squared_error": "Squared error (lower is better)",
     "calibration_error": "Calibration error (lower is better)",
 }
 _DIFFERENCES = {
     "gini_difference": "Normalized Gini",
     "log_loss_difference": "Log loss",
     "brier_difference": "Brier score",
+    "deviance_difference": "Tweedie deviance",
+    "squared_error_difference": "Squared error",
 }
 _PLOT_TITLES = {
     "roc.png": "ROC",
+    "gains.png": "Cumulative gains",
     "calibration.png": "Calibration",
     "lift.png": "Lift by decile",
     "scores.png": "Score distribution",
@@ -74,8 +85,8 @@ def _head(name: str, decision: Mapping[str, Any]) -> str:
 def _use() -> str:
     return (
         "## Intended use\n\n"
-        "The model estimates the probability that a driver files an insurance claim in the next "
-        "year. It is meant to rank and price policies of the kind that it was trained on, under a "
+        f"The model estimates {_PREDICTED[schema.PROBLEM]}. It is meant "
+        "to rank and price policies of the kind that it was trained on, under a "
         "person's supervision. It is not meant to decide alone whether a person gets insurance, to "
         "explain a single claim, or for another country, product or time without a new judgement."
     )
@@ -89,13 +100,14 @@ def _data(decision: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
         "validation": split.get("validation"),
     }
     share["train"] = None if None in share.values() else 1 - sum(share.values())
+    if "periods" in dataset:
+        share = {part: rows[part] / sum(rows.values()) for part in rows}
     lines = [
         "## Data",
         "",
         f"{data['name']} version {data['version']}: {data['rows']:,} rows, claim rate "
         f"{data['claim_rate']:.4f}, sha256 `{data['sha256']}`, schema {dataset['schema_version']}.",
-        "A row belongs to a part by a stable hash of its id "
-        f"(salt `{split.get('salt')}`), so it stays there as the data grows.",
+        _how_split(dataset),
         "",
     ]
     body = [
@@ -108,6 +120,16 @@ def _data(decision: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
         for part in ("train", "validation", "holdout")
     ]
     return "\n".join(lines) + "\n" + _table(["part", "share", "rows", "claims"], body)
+
+
+def _how_split(dataset: Mapping[str, Any]) -> str:
+    if "periods" not in dataset:
+        salt = dataset["split"].get("salt")
+        by = f"a stable hash of its id (salt `{salt}`)"
+        return f"A row belongs to a part by {by}, so it stays there as the data grows."
+    periods = {part: dataset["periods"][part] for part in ("train", "validation", "holdout")}
+    spans = ", ".join(f"{first} to {last} for {part}" for part, (first, last) in periods.items())
+    return f"Rows are parted by time (`{schema.PERIOD}`): {spans}. No part is older than the one before."
 
 
 def _training(model: Mapping[str, Any]) -> str:
@@ -132,6 +154,7 @@ def _performance(decision: Mapping[str, Any]) -> str:
     body = [
         [title, _interval(challenger[key])] + ([_interval(champion[key])] if champion else [])
         for key, title in _METRICS.items()
+        if key in challenger
     ]
     lift = ", ".join(f"{value:.2f}" for value in decision["challenger"]["lift"])
     text = (
@@ -143,7 +166,11 @@ def _performance(decision: Mapping[str, Any]) -> str:
     )
     compared = decision["comparison"]
     if compared:
-        rows = [[title, _interval(compared[key])] for key, title in _DIFFERENCES.items()]
+        rows = [
+            [title, _interval(compared[key])]
+            for key, title in _DIFFERENCES.items()
+            if key in compared
+        ]
         version = decision["champion"]["version"]
         against = "the champion" if version is None else f"the champion, version {version}"
         text += (
@@ -198,13 +225,15 @@ def _checks(decision: Mapping[str, Any]) -> str:
 def _limits(decision: Mapping[str, Any]) -> str:
     skipped = sum(bool(item["skipped"]) for item in decision["slices"])
     gini = decision["challenger"]["metrics"].get("gini")
+    span = "one year" if schema.PERIOD is None else "some periods"
+    figure = "A probability" if schema.PROBLEM.facts.binary else "An expected cost"
     lines = [
         "## Limits",
         "",
-        "- Trained and judged on one year of one insurer's customers: other times and markets differ.",
+        f"- Trained and judged on {span} of one insurer's customers: other times and markets differ.",
         "- Features are anonymous: whether one stands for a protected group cannot be told here. "
         "Have the groups reviewed before prices depend on the score.",
-        "- A probability is right on average over many customers, not for one.",
+        f"- {figure} is right on average over many customers, not for one.",
     ]
     if gini:
         half = (gini["high"] - gini["low"]) / 2

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from insurance_claims import schema
 from insurance_claims.evaluate.metrics import (
     Floats,
     calibration_table,
+    claims_of,
     gini,
     lift_by_decile,
 )
@@ -29,26 +31,27 @@ _CURVE_POINTS = 500
 
 
 def draw_plots(target: Floats, models: Models, folder: Path) -> tuple[str, ...]:
-    """Draw ROC, calibration, lift and score distribution as PNG files into an existing folder.
+    """Draw ROC (of costs cumulative gains), calibration, lift and score distribution as PNG files into a folder.
 
     Args:
-        target: shape (n,), 0 and 1, both present.
+        target: shape (n,), with claims and, where it is 0 and 1, rows without.
         models: challenger first, then the champion where there is one.
-        folder: where to write.
+        folder: where to write; it exists.
 
     Returns:
         The files' names.
     """
     from matplotlib.figure import Figure
 
-    for name, (title, draw) in _PLOTS.items():
+    plots = {**(_OF_CLASSES if schema.PROBLEM.facts.binary else _OF_COSTS), **_PLOTS}
+    for name, (title, draw) in plots.items():
         figure = Figure(figsize=(6, 4.5), layout="constrained")
         axes = figure.add_subplot()
         draw(axes, target, models)
         axes.set_title(title)
         axes.legend(loc="best", fontsize="small")
         figure.savefig(folder / name)
-    return tuple(_PLOTS)
+    return tuple(plots)
 
 
 def _roc(axes: Axes, target: Floats, models: Models) -> None:
@@ -71,18 +74,36 @@ def _roc_curve(target: Floats, score: Floats) -> tuple[Floats, Floats]:
     return false[kept], true[kept]
 
 
+def _gains(axes: Axes, target: Floats, models: Models) -> None:
+    for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
+        rows, costs = _gains_curve(target, score)
+        axes.plot(rows, costs, color=colour, label=f"{name}: Gini {gini(target, score):.4f}")
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
+    axes.set_xlabel("share of rows, highest scores first")
+    axes.set_ylabel("share of the costs")
+
+
+def _gains_curve(target: Floats, score: Floats) -> tuple[Floats, Floats]:
+    """Shares of rows and of costs from (0, 0) to (1, 1), thinned to some hundred points."""
+    order = np.argsort(-score, kind="stable")
+    costs = np.concatenate(([0.0], np.cumsum(target[order]) / target.sum()))
+    kept = np.unique(np.linspace(0, target.size, _CURVE_POINTS).astype(np.int64))
+    return kept / target.size, costs[kept]
+
+
 def _calibration(axes: Axes, target: Floats, models: Models) -> None:
     top = 0.0
     for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
         table = calibration_table(target, score)
-        error = 1.96 * np.sqrt(table.observed * (1 - table.observed) / table.rows)
+        error = 1.96 * np.sqrt(table.sampling_variance)
         axes.errorbar(
             table.predicted, table.observed, error, color=colour, marker="o", capsize=2, label=name
         )
         top = max(top, float(table.predicted.max()), float(table.observed.max()))
     axes.plot([0, top], [0, top], color="grey", linestyle=":", label="right")
-    axes.set_xlabel("predicted claim rate, tenths of the rows")
-    axes.set_ylabel("observed claim rate, 95% interval")
+    level = schema.PROBLEM.facts.level
+    axes.set_xlabel(f"predicted {level}, tenths of the rows")
+    axes.set_ylabel(f"observed {level}, 95% interval")
 
 
 def _lift(axes: Axes, target: Floats, models: Models) -> None:
@@ -93,26 +114,31 @@ def _lift(axes: Axes, target: Floats, models: Models) -> None:
         axes.bar(places, lift, width, color=colour, label=name)
     axes.axhline(1, color="grey", linestyle=":", label="all rows")
     axes.set_xlabel("tenth of the rows, highest scores first")
-    axes.set_ylabel("claim rate over that of all rows")
+    axes.set_ylabel(f"{schema.PROBLEM.facts.level} over that of all rows")
 
 
 def _scores(axes: Axes, target: Floats, models: Models) -> None:
     low = min(float(np.quantile(score, 0.001)) for score in models.values())
     high = max(float(np.quantile(score, 0.999)) for score in models.values())
     # Few claims in many bins would show a comb.
-    bins = int(np.clip(2 * np.sqrt(target.sum()), 10, 60))
+    bins = int(np.clip(2 * np.sqrt(claims_of(target)), 10, 60))
     edges = np.linspace(low, max(high, low + 1e-6), bins + 1)
     for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
-        for claim, style in ((0.0, "--"), (1.0, "-")):
+        for claim, style in ((False, "--"), (True, "-")):
+            if not ((target > 0) == claim).any():
+                continue
             label = f"{name}, {'with' if claim else 'without'} a claim"
-            heights, _ = np.histogram(score[target == claim], edges, density=True)
+            heights, _ = np.histogram(score[(target > 0) == claim], edges, density=True)
             axes.stairs(heights, edges, color=colour, linestyle=style, label=label)
     axes.set_xlabel("score")
     axes.set_ylabel("density")
 
 
-_PLOTS: dict[str, tuple[str, Callable[[Axes, Floats, Models], None]]] = {
-    "roc.png": ("ROC", _roc),
+Plots = dict[str, tuple[str, Callable[["Axes", Floats, Models], None]]]
+
+_OF_CLASSES: Plots = {"roc.png": ("ROC", _roc)}
+_OF_COSTS: Plots = {"gains.png": ("Cumulative gains", _gains)}
+_PLOTS: Plots = {
     "calibration.png": ("Calibration", _calibration),
     "lift.png": ("Lift by decile", _lift),
     "scores.png": ("Score distribution", _scores),

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insurance_claims import schema
-from insurance_claims.evaluate.intervals import Interval, delong, normal_quantile
-from insurance_claims.evaluate.metrics import Floats
+from insurance_claims.evaluate.intervals import Interval, ginis_of, normal_quantile
+from insurance_claims.evaluate.metrics import Floats, claims_of, comparable
 from insurance_claims.parameters import GateParameters
 
 _POWER = 0.8
@@ -101,10 +101,10 @@ def judge_slices(
     """Every slice of every slicing feature, in the order of the parameters and then by value.
 
     Args:
-        target: shape (n,), 0 and 1.
+        target: shape (n,).
         groups: for each slicing feature its values, shape (n,).
-        challenger: probabilities, shape (n,).
-        champion: probabilities of the same rows, or None.
+        challenger: scores, shape (n,).
+        champion: scores of the same rows, or None.
         parameters: limits.
     """
     found = [
@@ -112,15 +112,15 @@ def judge_slices(
         for name in parameters.slices
         for value in np.unique(groups[name])
     ]
-    # An interval takes at least two rows of each class, whatever the parameters allow.
-    fewest = max(2, parameters.minimum_slice_claims)
+    # Whatever the parameters allow, an interval takes rows that differ.
     large = [
-        bool(target[mask].sum() >= fewest and (1 - target[mask]).sum() >= 2) for *_, mask in found
+        claims_of(target[mask]) >= parameters.minimum_slice_claims and comparable(target[mask])
+        for *_, mask in found
     ]
     confidence = 1 - (1 - parameters.confidence) / max(1, sum(large))
     results = []
     for (name, value, mask), judged in zip(found, large, strict=True):
-        counts = Slice(name, value, int(mask.sum()), int(target[mask].sum()))
+        counts = Slice(name, value, int(mask.sum()), claims_of(target[mask]))
         if judged:
             models = [challenger[mask]] + ([] if champion is None else [champion[mask]])
             counts = _judge_slice(counts, target[mask], models, confidence, parameters)
@@ -135,7 +135,7 @@ def _judge_slice(
     confidence: float,
     parameters: GateParameters,
 ) -> Slice:
-    ginis = delong(target, models)
+    ginis = ginis_of(target, models)
     compared = len(models) == 2
     # Without a champion: no group may be ordered the wrong way round.
     limit = -parameters.maximum_slice_loss if compared else 0.0

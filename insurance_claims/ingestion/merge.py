@@ -144,8 +144,7 @@ def _columns(files: Sequence[Path]) -> pa.Schema:
     """The columns of the contract, then the others in the order of appearance; as text where their types differ."""
     fields: dict[str, pa.DataType] = {}
     for name in schema.COLUMNS:
-        feature = schema.BY_NAME.get(name)
-        fields[name] = pa.int64() if feature is None or feature.is_integer else pa.float64()
+        fields[name] = pa.int64() if schema.is_whole(name) else pa.float64()
     for file in files:
         for field in pq.read_schema(file):
             if field.name not in schema.COLUMNS:

@@ -126,8 +126,7 @@ def _rules(name: str) -> tuple[Rule, ...]:
 
 
 def _arrow_type(name: str) -> pa.DataType:
-    feature = schema.BY_NAME.get(name)
-    return pa.int64() if feature is None or feature.is_integer else pa.float64()
+    return pa.int64() if schema.is_whole(name) else pa.float64()
 
 
 def _typed(name: str, values: Any, good: Mask, bad: Mask) -> Any:

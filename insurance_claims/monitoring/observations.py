@@ -14,6 +14,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from insurance_claims import schema
 from insurance_claims.errors import ClaimsError
 
 Floats = NDArray[np.float64]
@@ -22,10 +23,22 @@ Counts = NDArray[np.int64]
 LATENCY_EDGES: Floats = 0.1 * np.power(1.05, np.arange(284, dtype=np.float64))
 """Milliseconds, 0.1 ms to 99 s, each edge 5% above the one before."""
 
-SCORE_EDGES: Floats = 1 / (1 + np.exp(-np.linspace(-7.0, 7.0, 141, dtype=np.float64)))
-"""Probabilities, 0.1 apart in log odds: small claim probabilities get bins as fine as large ones."""
+_FACTS = schema.PROBLEM.facts
 
-_UNIT = 10**9
+SCORE_EDGES: Floats = (
+    1 / (1 + np.exp(-np.linspace(-7.0, 7.0, 141, dtype=np.float64)))
+    if _FACTS.binary
+    else np.geomspace(0.01, 1e6, 141)
+)
+"""Probabilities, 0.1 apart in log odds, or amounts, each edge 14% above the one before: small ones get bins as fine as
+large ones."""
+
+LARGEST_SCORE = min(_FACTS.largest, 1e12)
+"""No sound model says more."""
+
+_UNIT = 10**9 if _FACTS.binary else 10**4
+_EXACT = 2**36
+"""Units whose squares can be added up, two million of them, in two halves of 64 bits."""
 
 
 class ObservationError(ClaimsError):
@@ -66,12 +79,12 @@ class Histogram:
 
 @dataclass(frozen=True, slots=True)
 class Moments:
-    """Count, sum and sum of squares of values that were rounded to 1e-9.
+    """Count, sum and sum of squares of values that were rounded to 1e-9, amounts to 1e-4: the unit.
 
     Attributes:
         count: of values.
-        total: of the values, in units of 1e-9.
-        squares: of the values' squares, in units of 1e-18.
+        total: of the values, in units.
+        squares: of the values' squares, in squared units.
     """
 
     count: int = 0
@@ -80,8 +93,10 @@ class Moments:
 
     @classmethod
     def of(cls, values: ArrayLike) -> Moments:
-        """Sum up values between -1 and 1; shape (n,)."""
+        """Sum up values of at most LARGEST_SCORE either way; shape (n,)."""
         units = np.rint(np.asarray(values, dtype=np.float64) * _UNIT).astype(np.int64)
+        if units.size and np.abs(units).max() >= _EXACT:
+            return cls(units.size, sum(units.tolist()), sum(unit * unit for unit in units.tolist()))
         # Squares overflow 64 bits when added up: in two halves they do not.
         high, low = np.divmod(units, 2**15)
         squares = (
@@ -149,11 +164,11 @@ class Observations:
             scores: of each answered row, shape (m,).
             errors: number of failed requests.
             labelled_scores: scores whose label is known, shape (k,).
-            labels: 0 or 1, shape (k,).
+            labels: what became of them, shape (k,).
 
         Raises:
-            ObservationError: a latency is negative, or a score or label is not between 0 and 1. An answer with such a
-                score has to be counted as an error.
+            ObservationError: a latency is negative, or a score or label is not between 0 and LARGEST_SCORE. An answer
+                with such a score has to be counted as an error.
         """
         latency = np.asarray(latencies_ms, dtype=np.float64)
         score = np.asarray(scores, dtype=np.float64)
@@ -162,9 +177,9 @@ class Observations:
         if not (np.isfinite(latency) & (latency >= 0)).all():
             raise ObservationError("a latency is negative or no number: milliseconds are expected")
         for name, values in (("score", score), ("labelled score", known), ("label", label)):
-            if not ((values >= 0) & (values <= 1)).all():
+            if not ((values >= 0) & (values <= LARGEST_SCORE)).all():
                 raise ObservationError(
-                    f"a {name} is not between 0 and 1: count its answer as an error"
+                    f"a {name} is not between 0 and {LARGEST_SCORE:g}: count its answer as an error"
                 )
         if known.shape != label.shape:
             raise ObservationError(f"{known.size} labelled scores have {label.size} labels")

@@ -22,7 +22,7 @@ import psutil
 
 from insurance_claims import schema
 from insurance_claims.monitoring import wire
-from insurance_claims.monitoring.observations import Observations
+from insurance_claims.monitoring.observations import LARGEST_SCORE, Observations
 from insurance_claims.monitoring.trace import Trace
 from insurance_claims.scoring.request import RequestError
 from insurance_claims.telemetry import Emitter, TelemetrySettingError
@@ -155,7 +155,7 @@ class _Window:
         for seconds, status, answer, why in seen:
             self.statuses[str(status)] += 1
             found = orjson.loads(answer)["result"] if isinstance(answer, bytes) else answer or []
-            if status >= 500 or (found and not (min(found) >= 0 and max(found) <= 1)):
+            if status >= 500 or (found and not (min(found) >= 0 and max(found) <= LARGEST_SCORE)):
                 errors += 1
                 continue
             latencies.append(1000 * seconds)

@@ -6,9 +6,10 @@ What is refused and what is scored, value by value:
   allows one.
 - Binary and categorical features: only the values that the schema knows. The model has never seen another category, so
   a score for one would mean nothing.
-- Ordinal features: whole numbers. Ordinal and continuous ones: from 0 to ``headroom`` times the largest value of the
-  schema. A new customer may lie somewhat beyond all earlier ones and still gets a score (that of the outermost values
-  seen in training, for trees do not extrapolate); a number in another unit or another column's place does not.
+- Ordinal features: whole numbers. Ordinal and continuous ones: from 0, or ``headroom`` times a smallest value below it,
+  to ``headroom`` times the largest one of the schema. A new customer may lie somewhat beyond all earlier ones and
+  still gets a score (that of the outermost values seen in training, for trees do not extrapolate); a number in another
+  unit or another column's place does not.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def bounds(headroom: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """
     known = [column.kind in _KNOWN_VALUES_ONLY for column in schema.FEATURES]
     lower = [
-        column.lower if exact else 0.0 for column, exact in zip(schema.FEATURES, known, strict=True)
+        column.lower if exact else min(0.0, column.minimum * headroom)
+        for column, exact in zip(schema.FEATURES, known, strict=True)
     ]
     upper = [
         column.upper if exact else column.maximum * headroom

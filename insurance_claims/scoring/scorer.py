@@ -33,7 +33,7 @@ class Scorer:
             request_id: repeated in the answer.
 
         Returns:
-            JSON: ``{"result": [probability, ...], "model": {"name", "version"}, "request_id"}``.
+            JSON: ``{"result": [score, ...], "model": {"name", "version"}, "request_id"}``.
 
         Raises:
             RequestError: something is wrong with the body.

@@ -28,7 +28,7 @@ def read_block(folder: Path, split: str, start: int, stop: int) -> tuple[Matrix,
         stop: number of the row after the last.
 
     Returns:
-        Features, shape (n, 57), in the schema's order; target, shape (n,), 0 or 1.
+        Features, shape (n, 57), in the schema's order; target, shape (n,).
 
     Raises:
         DataError: the file is not there, or does not hold these rows.
@@ -50,9 +50,10 @@ def read_block(folder: Path, split: str, start: int, stop: int) -> tuple[Matrix,
     for position, values in enumerate(numbers[:-1]):
         features[:, position] = values
     target = np.asarray(numbers[-1])
-    if len(target) != stop - start or np.isnan(features).any() or not np.isin(target, (0, 1)).all():
+    facts = schema.PROBLEM.facts
+    if len(target) != stop - start or np.isnan(features).any() or not facts.fits(target).all():
         raise DataError(
-            f"{path} holds nulls, a target that is neither 0 nor 1, or fewer rows than its manifest says: prepare the "
+            f"{path} holds nulls, a target that is {facts.wrong}, or fewer rows than its manifest says: prepare the "
             "dataset again"
         )
     return features, target

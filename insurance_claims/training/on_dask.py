@@ -134,16 +134,18 @@ def _choose_rounds(
     log: Log,
 ) -> Rounds:
     most, patience = parameters.max_rounds, parameters.early_stopping_rounds
+    names = schema.PROBLEM.facts.curves
     tried = min(_FIRST_TRY * patience, most)
     while True:
         log(f"training {tried} rounds on the train split")
         curves = cluster.fit(tried, train, validation).evals_result_["validation"]
-        losses = curves[recipe.LOG_LOSS]
+        found = {ours: curves[theirs] for ours, theirs in names.items()}
+        losses = next(iter(found.values()))
         best, enough = stop_early(losses, patience)
         if enough or tried == most:
             end = min(best + patience, tried)
-            aucs = curves[recipe.AUC]
-            return Rounds(best, "validation", losses[:end], aucs[:end], auc_std=0.0)
+            ended = {name: curve[:end] for name, curve in found.items()}
+            return Rounds(best, "validation", ended, auc_std=0.0)
         tried = min(2 * tried, most)
 
 
@@ -196,7 +198,7 @@ class _Cluster:
         """
         from lightgbm.dask import DaskLGBMRegressor
 
-        # A regressor of the binary objective: a classifier would rename the classes by those that a worker has.
+        # A regressor of whatever objective: a classifier would rename the classes by those that a worker has.
         estimator = DaskLGBMRegressor(client=self._client, n_estimators=rounds, **self._settings)
         features, target = self._arrays(data)
         more: dict[str, Any] = {

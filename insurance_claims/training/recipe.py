@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,7 @@ Log = Callable[[str], None]
 PROGRESS_EVERY = 50
 """Rounds between two lines of progress."""
 
-LOG_LOSS = "binary_logloss"
 AUC = "auc"
-"""LightGBM's names for the metrics that it reports after each round."""
 
 _REFUSALS = ("Unknown parameter", "will be ignored", "will be overridden")
 """LightGBM only warns where it passes over a setting; a person who wrote it down wants to know."""
@@ -42,29 +40,25 @@ class Rounds:
     """What cross-validation, or the validation split, said.
 
     Attributes:
-        best: number of rounds with the lowest log loss.
+        best: number of rounds with the lowest loss.
         method: ``cross_validation`` or ``validation``.
-        log_losses: after each round, mean over folds; goes on past ``best`` until training stopped.
-        aucs: the same for the AUC.
-        auc_std: standard deviation of the AUC over folds after ``best`` rounds; 0 for one split.
+        curves: the loss after each round, mean over folds, then other metrics; they go on past ``best`` until training
+            stopped.
+        auc_std: standard deviation of the AUC over folds after ``best`` rounds; 0 for one split, or without an AUC.
     """
 
     best: int
     method: str
-    log_losses: Sequence[float]
-    aucs: Sequence[float]
+    curves: Mapping[str, Sequence[float]]
     auc_std: float
 
     @property
     def metrics(self) -> dict[str, float]:
         """Figures after the best round, on rows that the fold's model was not trained on."""
-        auc = self.aucs[self.best - 1]
-        return {
-            "log_loss": self.log_losses[self.best - 1],
-            "auc": auc,
-            "gini": 2 * auc - 1,
-            "gini_fold_std": 2 * self.auc_std,
-        }
+        found = {name: curve[self.best - 1] for name, curve in self.curves.items()}
+        if AUC in found:
+            found |= {"gini": 2 * found[AUC] - 1, "gini_fold_std": 2 * self.auc_std}
+        return found
 
     def describe(self) -> str:
         """The metrics in one line."""
@@ -74,8 +68,7 @@ class Rounds:
 def settings(parameters: TrainingParameters) -> dict[str, Any]:
     """LightGBM's parameters: what parameters.yml says, and what makes training repeatable."""
     return {
-        "objective": "binary",
-        "metric": [LOG_LOSS, AUC],
+        **schema.PROBLEM.facts.lightgbm,
         "learning_rate": parameters.learning_rate,
         "seed": parameters.seed,
         "num_threads": parameters.threads,
@@ -129,7 +122,7 @@ def dataset(rows: Matrix, target: Matrix, parameters: TrainingParameters) -> lgb
             that are legal, so that scoring can hand rows over as they come. Ignored features are
             overwritten with a constant: LightGBM then never splits on them, and the model still
             takes all features.
-        target: shape (n,), 0 or 1.
+        target: shape (n,).
         parameters: of training.
     """
     ignore_features(rows, parameters)
@@ -142,9 +135,16 @@ def dataset(rows: Matrix, target: Matrix, parameters: TrainingParameters) -> lgb
     ).construct()
 
 
+def periods_of(rows: Matrix) -> Matrix | None:
+    """When each row is from, shape (n,); None where the schema names no period. To be asked before ``dataset``."""
+    if schema.PERIOD is None:
+        return None
+    return rows[:, schema.FEATURE_NAMES.index(schema.PERIOD)].copy()
+
+
 def ignore_features(rows: Matrix, parameters: TrainingParameters) -> None:
-    """Overwrite ignored features, in place."""
-    for name in parameters.ignored_features:
+    """Overwrite ignored features, and the period, in place."""
+    for name in (*parameters.ignored_features, *filter(None, [schema.PERIOD])):
         rows[:, schema.FEATURE_NAMES.index(name)] = 0
 
 
@@ -154,6 +154,7 @@ def choose_rounds(
     validation: NDArray[np.bool_],
     parameters: TrainingParameters,
     log: Log,
+    periods: Matrix | None = None,
 ) -> Rounds:
     """Find how many rounds to train.
 
@@ -163,20 +164,24 @@ def choose_rounds(
         validation: shape (n,), which of them are the validation split.
         parameters: of training.
         log: takes a line of progress.
+        periods: shape (n,), when each row is from, where later periods are forecast.
 
     Raises:
         DataError: there are too few rows of a class.
     """
-    claims = int(target.sum())
+    claims = int((target > 0).sum())
     few = claims < parameters.cross_validate_below
-    if few:
+    if few and periods is not None:
+        folds = expanding_folds(periods, target, parameters.folds)
+        log(f"{claims} claims: choosing the rounds on the newest {len(folds)} periods, one by one")
+    elif few:
         log(f"{claims} claims: choosing the rounds by {parameters.folds}-fold cross-validation")
         folds = stratified_folds(target, parameters.folds, parameters.seed)
     else:
         log(f"{claims} claims: choosing the rounds on the validation split")
         folds = [(np.flatnonzero(~validation), np.flatnonzero(validation))]
         for part in folds[0]:
-            refuse_one_class(int(target[part].sum()), len(part))
+            refuse_one_class(int((target[part] > 0).sum()), len(part))
     curves: dict[str, dict[str, list[float]]] = {}
     lgb.cv(
         settings(parameters),
@@ -191,15 +196,11 @@ def choose_rounds(
             _progress(log),
         ],
     )
-    curve = curves["valid"]
-    best = int(np.argmin(curve[f"{LOG_LOSS}-mean"])) + 1
-    return Rounds(
-        best=best,
-        method="cross_validation" if few else "validation",
-        log_losses=curve[f"{LOG_LOSS}-mean"],
-        aucs=curve[f"{AUC}-mean"],
-        auc_std=curve[f"{AUC}-stdv"][best - 1],
-    )
+    names = schema.PROBLEM.facts.curves
+    found = {ours: curves["valid"][f"{theirs}-mean"] for ours, theirs in names.items()}
+    best = int(np.argmin(next(iter(found.values())))) + 1
+    auc_std = curves["valid"][f"{AUC}-stdv"][best - 1] if AUC in found else 0.0
+    return Rounds(best, "cross_validation" if few else "validation", found, auc_std)
 
 
 def fit(data: lgb.Dataset, rounds: int, parameters: TrainingParameters, log: Log) -> lgb.Booster:
@@ -211,7 +212,7 @@ def stratified_folds(target: Matrix, folds: int, seed: int) -> Folds:
     """Cut rows into folds with equal shares of claims.
 
     Args:
-        target: shape (n,), 0 or 1.
+        target: shape (n,), above 0 for a claim.
         folds: how many.
         seed: of the assignment: the same rows in the same order fall into the same folds.
 
@@ -221,7 +222,11 @@ def stratified_folds(target: Matrix, folds: int, seed: int) -> Folds:
     Raises:
         DataError: a class has fewer rows than there are folds.
     """
-    for name, count in (("claims", target.sum()), ("rows without a claim", (1 - target).sum())):
+    claims = target > 0
+    counts = {"claims": claims.sum()}
+    if schema.PROBLEM.facts.binary:
+        counts["rows without a claim"] = (~claims).sum()
+    for name, count in counts.items():
         if count < folds:
             raise DataError(
                 f"train and validation together hold {int(count)} {name}, too few for {folds} folds: "
@@ -229,10 +234,33 @@ def stratified_folds(target: Matrix, folds: int, seed: int) -> Folds:
             )
     draw = np.random.default_rng(seed)
     fold = np.empty(len(target), dtype=np.int64)
-    for label in (0, 1):
-        members = draw.permutation(np.flatnonzero(target == label))
+    for label in (False, True):
+        members = draw.permutation(np.flatnonzero(claims == label))
         fold[members] = np.arange(len(members)) % folds
     return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(folds)]
+
+
+def expanding_folds(periods: Matrix, target: Matrix, folds: int) -> Folds:
+    """Judge each of the newest periods by what was known before it.
+
+    Args:
+        periods: shape (n,), larger for later ones.
+        target: shape (n,), above 0 for a claim.
+        folds: the most periods to judge on.
+
+    Returns:
+        One pair of row numbers a fold, the oldest period first: to train on, to judge on.
+
+    Raises:
+        DataError: a fold has nothing to learn from, or to be judged on.
+    """
+    judged = np.unique(periods)[1:][-folds:]
+    found = [(np.flatnonzero(periods < one), np.flatnonzero(periods == one)) for one in judged]
+    facts = schema.PROBLEM.facts
+    for one, fold in zip(judged, found, strict=True):
+        if not all(facts.tells_apart(int((target[part] > 0).sum()), len(part)) for part in fold):
+            raise DataError(f"period {one:g}, or all before it, hold {facts.alike}: add data")
+    return found
 
 
 def refuse_one_class(claims: int, rows: int) -> None:
@@ -245,9 +273,10 @@ def refuse_one_class(claims: int, rows: int) -> None:
     Raises:
         DataError: it holds one class alone.
     """
-    if not 0 < claims < rows:
+    facts = schema.PROBLEM.facts
+    if not facts.tells_apart(claims, rows):
         raise DataError(
-            "the train or the validation split holds only one class: add data, or raise "
+            f"the train or the validation split holds {facts.alike}: add data, or raise "
             "training.cross_validate_below to cross-validate"
         )
 

@@ -34,7 +34,7 @@ class TrainingRows:
 
     Attributes:
         features: shape (n, 57), in the schema's order.
-        target: shape (n,), 0 or 1.
+        target: shape (n,).
         validation: shape (n,), which rows are of the validation split.
     """
 
@@ -69,8 +69,9 @@ def train(rows: TrainingRows, parameters: TrainingParameters, log: Log) -> Train
     """
     recipe.check_settings(parameters)
     try:
+        periods = recipe.periods_of(rows.features)
         data = recipe.dataset(rows.features, rows.target, parameters)
-        rounds = recipe.choose_rounds(data, rows.target, rows.validation, parameters, log)
+        rounds = recipe.choose_rounds(data, rows.target, rows.validation, parameters, log, periods)
         log(f"best after {rounds.best} rounds: {rounds.describe()}")
         log(f"training {rounds.best} rounds on all {len(rows.target)} rows")
         booster = recipe.fit(data, rounds.best, parameters, log)
@@ -92,6 +93,7 @@ def metadata(
         **model.engine,
         "data": {key: data[key] for key in ("name", "version", "sha256", "rows")},
         "split": manifest["split"],
+        **({"periods": manifest["periods"]} if "periods" in manifest else {}),
     }
 
 
@@ -100,8 +102,8 @@ def report(model: TrainedModel, parameters: TrainingParameters, to: Tracker) -> 
     flat = parameters.model_dump(mode="json")
     nested = flat.pop("lightgbm")
     to.log_params({**flat, **{f"lightgbm.{name}": value for name, value in nested.items()}})
-    to.log_curve("curve_log_loss", model.rounds.log_losses)
-    to.log_curve("curve_auc", model.rounds.aucs)
+    for name, curve in model.rounds.curves.items():
+        to.log_curve(f"curve_{name}", curve)
     to.log_metrics({**model.rounds.metrics, "best_iteration": model.rounds.best})
     with tempfile.TemporaryDirectory() as aside:
         folder = Path(aside)

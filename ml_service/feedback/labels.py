@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from insurance_claims import schema
 from insurance_claims.data.load import read_table
 from insurance_claims.errors import ClaimsError
 from insurance_claims.monitoring.collected import LABELS, REQUEST_ID, ROW, Place
-from insurance_claims.schema import TARGET
+from insurance_claims.schema import TARGET, is_whole
 from ml_service.feedback.rows import KEY, key_of, read_all
 from ml_service.platforms.base import Documents
 
@@ -82,14 +83,16 @@ def add_labels(place: Place, documents: Documents, file: Path) -> LabelReport:
             _write(place, new)
     collected = read_all(place, [REQUEST_ID]).table
     unknown = int((~key_of(new).isin(key_of(collected))).sum())
-    return LabelReport(len(given), len(new), len(given) - len(new), unknown, int(new[TARGET].sum()))
+    claims = int((new[TARGET] > 0).sum())
+    return LabelReport(len(given), len(new), len(given) - len(new), unknown, claims)
 
 
 def read_labels(place: Place) -> pd.DataFrame:
     """All labels that are known: request_id, row, target; one line a row."""
     import pyarrow as pa
 
-    kind = pa.schema([(REQUEST_ID, pa.string()), (ROW, pa.int64()), (TARGET, pa.int64())])
+    target = pa.int64() if is_whole(TARGET) else pa.float64()
+    kind = pa.schema([(REQUEST_ID, pa.string()), (ROW, pa.int64()), (TARGET, target)])
     tables = [place.read(name) for name in place.names(LABELS)]
     table: pd.DataFrame = pa.concat_tables([kind.empty_table(), *tables]).to_pandas()
     return table
@@ -102,6 +105,9 @@ def with_labels(rows: pd.DataFrame, labels: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    facts = schema.PROBLEM.facts
     table = read_table(file)
     if ROW_ID in table and REQUEST_ID not in table:
         parts = table[ROW_ID].astype(str).str.rpartition(":")
@@ -112,22 +118,23 @@ def _read(file: Path) -> pd.DataFrame:
         )
     found = table[[REQUEST_ID, TARGET]].assign(**{ROW: table[ROW] if ROW in table else 0})
     found[REQUEST_ID] = found[REQUEST_ID].astype(str)
-    for name, allowed in ((TARGET, "0 or 1"), (ROW, "a whole number from 0")):
-        found[name] = _whole(found[name], file, name, allowed)
-    if (bad := ~found[TARGET].isin((0, 1))).any():
-        raise LabelError(_wrong(file, TARGET, bad, "0 or 1"))
+    target = pd.to_numeric(found[TARGET], errors="coerce")
+    if (bad := target.isna() | ~facts.fits(target)).any():
+        raise LabelError(_wrong(file, TARGET, bad, facts.value))
+    found[TARGET] = target.astype("int64" if is_whole(TARGET) else "float64")
+    found[ROW] = _whole(found[ROW], file)
     if (bad := (found[REQUEST_ID].isin(("", "nan", "None"))) | (found[ROW] < 0)).any():
         raise LabelError(_wrong(file, REQUEST_ID, bad, "the id of a request, and its row from 0"))
     return found[[*KEY, TARGET]]
 
 
-def _whole(values: pd.Series[float], file: Path, name: str, allowed: str) -> pd.Series[int]:
+def _whole(values: pd.Series[float], file: Path) -> pd.Series[int]:
     import pandas as pd
 
     numbers = pd.to_numeric(values, errors="coerce")
     bad = numbers.isna() | (numbers % 1 != 0)
     if bad.any():
-        raise LabelError(_wrong(file, name, bad, allowed))
+        raise LabelError(_wrong(file, ROW, bad, "a whole number from 0"))
     return numbers.astype("int64")
 
 
@@ -148,7 +155,7 @@ def _without_doubles(table: pd.DataFrame, problem: str) -> pd.DataFrame:
     if (twice := once.duplicated(KEY)).any():
         examples = ", ".join(key_of(once[twice])[:_SHOWN])
         raise LabelError(
-            f"{problem}: {int(twice.sum()):,} rows are both 0 and 1 ({examples}): no label was taken"
+            f"{problem}: {int(twice.sum()):,} rows {schema.PROBLEM.facts.both} ({examples}): no label was taken"
         )
     return once
 

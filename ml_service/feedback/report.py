@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from insurance_claims.drift.features import FeatureDrift
 from insurance_claims.files import write_whole
+from insurance_claims.schema import PROBLEM
 from ml_service.feedback.windows import Outcome, WindowReport
 
 if TYPE_CHECKING:
@@ -44,7 +45,13 @@ def write_report(
     over_time = _svg(_over_time(outcomes)) if any(o.performance.gini for o in outcomes) else None
     write_whole(
         path,
-        template.render(windows=windows, outcomes=outcomes, over_time=over_time, made=made),
+        template.render(
+            windows=windows,
+            outcomes=outcomes,
+            over_time=over_time,
+            made=made,
+            level=PROBLEM.facts.shown,
+        ),
     )
 
 

@@ -103,7 +103,7 @@ def retrain(
             )
         before, _ = read_version(feedback.platform.data.fetch(base))
         new = _new_rows(labelled, before, log)
-        known = Labelled(len(before), len(new), int(new[TARGET].sum()))
+        known = Labelled(len(before), len(new), int((new[TARGET] > 0).sum()))
         if if_needed:
             decision = _decision(feedback, labelled, known, clock())
         else:

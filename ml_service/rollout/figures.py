@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from insurance_claims.monitoring.observations import LATENCY_EDGES, Moments, Observations
+from insurance_claims.schema import PROBLEM
 from ml_service.rollout.comparison import LEAST_FOR_A_MEAN, UNKNOWN, Estimate, observed_quantile
 from ml_service.rollout.plan import QUANTILES
 from ml_service.rollout.sequences import mean_margin, quantile_bounds, share_bounds
@@ -60,7 +61,7 @@ def _own(metric: str, seen: Observations, error: float, tuned_for: int) -> str:
         quantile = next(share for name, share in QUANTILES.items() if rest.startswith(name))
         return _text(_latency(seen, quantile, error), "{:.1f} ms")
     if metric.startswith("score mean"):
-        return _text(_mean(seen.score_moments, error, tuned_for), "{:.2%}")
+        return _text(_mean(seen.score_moments, error, tuned_for), PROBLEM.facts.form)
     if kind == "calibration":
         return _text(_mean(seen.residuals, error, tuned_for), "{:+.3f}")
     return ""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from insurance_claims.drift.features import compare
 from insurance_claims.drift.statistics import share_difference
 from insurance_claims.parameters import load_parameters
-from insurance_claims.schema import FEATURE_NAMES, MISSING, TARGET
+from insurance_claims.schema import FEATURE_NAMES, MISSING, PERIOD, TARGET
 
 _FILE = "data.parquet"
 _NOTABLE_SHARE = 0.01
@@ -59,12 +59,16 @@ def changed_columns(old: Path, new: Path) -> tuple[ColumnChange, ...]:
     found = [ColumnChange(name, ("is gone",)) for name in names[0] if name not in names[1]]
     found += [ColumnChange(name, ("is new",)) for name in names[1] if name not in names[0]]
     for name in (
-        name for name in (TARGET, *FEATURE_NAMES) if name in names[0] and name in names[1]
+        name
+        for name in (TARGET, *FEATURE_NAMES)
+        if name in names[0] and name in names[1] and name != PERIOD
     ):
         a, b = _values(before, name), _values(after, name)
         if name == TARGET:
-            rate = share_difference((int(a.sum()), a.size), (int(b.sum()), b.size))
-            said = [f"claim rate {a.mean():.2%} -> {b.mean():.2%}"] * (rate.p_value < limits.alpha)
+            claims = int((a > 0).sum()), int((b > 0).sum())
+            rate = share_difference((claims[0], a.size), (claims[1], b.size))
+            shares = f"{claims[0] / a.size:.2%} -> {claims[1] / b.size:.2%}"
+            said = [f"claim rate {shares}"] * (rate.p_value < limits.alpha)
         else:
             [drift] = compare({name: a}, {name: b}, limits)
             said = [*_range(a, b), *drift.reasons]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import PurePath
 
-from insurance_claims.schema import TARGET
+from insurance_claims.schema import PROBLEM, TARGET
 from ml_service.platforms.base import RunStatus
 from ml_service.why.changes import Change
 from ml_service.why.evidence import Evidence
@@ -24,7 +24,7 @@ _MISSING = "the column is missing"
 _CARRIED = re.compile(r"columns are not of the schema and are carried along: (.+)$", re.MULTILINE)
 _OUT_OF_MEMORY = re.compile(r"MemoryError|Unable to allocate|Cannot allocate memory|bad_alloc")
 _PARAMETERS = re.compile(r"\btraining\.lightgbm\b|parameters\.yml|^ {2}\w+(\.\w+)+: ", re.MULTILINE)
-_WRONG_TARGET = re.compile(rf"\b{TARGET}\b.*(no number|values other than 0 and 1)")
+_WRONG_TARGET = re.compile(rf"\b{TARGET}\b.*(no number|values other than {PROBLEM.facts.values})")
 _AT_MOST = 5
 
 
@@ -107,12 +107,12 @@ def bad_parameter(evidence: Evidence) -> str | None:
 
 
 def wrong_target(evidence: Evidence) -> str | None:
-    """A target that is not 0 and 1."""
+    """A target that is not what the data contract has."""
     failure = evidence.failure
     if failure is None or not (found := _WRONG_TARGET.search(failure.message)):
         return None
     return (
-        f"column {TARGET} has another type or other values than the whole numbers 0 and 1 when step {failure.step} "
+        f"column {TARGET} has another type or other values than {PROBLEM.facts.values} when step {failure.step} "
         f"reads it: {found[0]}{_beside(evidence)}"
     )
 

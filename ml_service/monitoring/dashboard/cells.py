@@ -19,6 +19,7 @@ from insurance_claims.monitoring.observations import (
     ObservationError,
     Observations,
 )
+from insurance_claims.schema import PROBLEM
 from ml_service.monitoring.dashboard.span import Span
 from ml_service.monitoring.telemetry import Event, Point, Telemetry
 
@@ -107,7 +108,7 @@ def cell_of(event: Event) -> Cell | None:
         scores = observations.score_moments
         counts = (observations.requests, observations.latencies.total, observations.scores.total)
         sound = 0 < version and max(version, *counts, scores.count, *refused.values()) <= _LARGEST
-        sound &= 0 <= scores.mean <= 1 and min(refused.values(), default=0) >= 0
+        sound &= 0 <= scores.mean <= PROBLEM.facts.largest and min(refused.values(), default=0) >= 0
     except (LookupError, ValueError, AttributeError, TypeError, ArithmeticError, ObservationError):
         return None
     if not sound:

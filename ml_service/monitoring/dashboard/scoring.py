@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from insurance_claims import schema
 from insurance_claims.monitoring.observations import LATENCY_EDGES, SCORE_EDGES, Floats
 from ml_service.monitoring.dashboard.cells import Cell
 from ml_service.monitoring.dashboard.span import Span, milliseconds
@@ -17,7 +18,8 @@ BAND = {"score_low": 0.1, "score_high": 0.9}
 """The middle four fifths of the scores."""
 
 _LATENCY_BOUNDS = np.concatenate([[0.0], LATENCY_EDGES, LATENCY_EDGES[-1:]])
-_SCORE_BOUNDS = np.concatenate([[0.0], SCORE_EDGES, [1.0]])
+_LARGEST = 1.0 if schema.PROBLEM.facts.binary else SCORE_EDGES[-1]
+_SCORE_BOUNDS = np.concatenate([[0.0], SCORE_EDGES, [_LARGEST]])
 
 
 def scoring(cells: Iterable[Cell], span: Span, environment: str | None) -> dict[str, Any]:

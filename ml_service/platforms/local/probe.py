@@ -74,8 +74,9 @@ def why_not_scoring(port: int, version: int, timeout: float = 3.0) -> str | None
         served = content["model"]["version"]
     except (TypeError, KeyError, ValueError):
         return f"the answer has another form: {json.dumps(content)[:300]}"
-    if not (isinstance(score, float) and math.isfinite(score) and 0 <= score <= 1):
-        return f"the score of one row is {score}, which is no probability"
+    facts = schema.PROBLEM.facts
+    if not (isinstance(score, float) and math.isfinite(score) and 0 <= score <= facts.largest):
+        return f"the score of one row is {score}, which is no {facts.score}"
     if str(served) != str(version):
         return f"it serves version {served}, not {version}"
     return None

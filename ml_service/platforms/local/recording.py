@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from insurance_claims.monitoring.observations import Observations
+from insurance_claims.monitoring.observations import LARGEST_SCORE, Observations
 from ml_service.platforms.local.exchange import Answer
 from ml_service.platforms.local.observation_store import ObservationWriter, Second
 
@@ -104,11 +104,11 @@ class Recorder:
 
 
 def scores_of(body: bytes) -> list[float] | None:
-    """The scores of an answer; None where they are not all numbers from 0 to 1, or there are none."""
+    """The scores of an answer; None where they are not all what a score may be, or there are none."""
     try:
         scores = orjson.loads(body)["result"]
     except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
         return None
     if not isinstance(scores, list) or not scores or not set(map(type, scores)) <= {float, int}:
         return None
-    return scores if min(scores) >= 0 and max(scores) <= 1 else None
+    return scores if min(scores) >= 0 and max(scores) <= LARGEST_SCORE else None

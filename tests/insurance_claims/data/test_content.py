@@ -178,3 +178,19 @@ def test_a_damaged_folder_is_refused(version: Path) -> None:
 def _edit(version: Path, **changes: str) -> None:
     path = version / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (lambda columns: columns[:5] + ("ps_new", *columns[6:]), "ps_ind_04_cat, ps_new"),
+        (lambda columns: columns[:3] + columns[4:] + columns[3:4], "in another order"),
+    ],
+)
+def test_a_schema_that_changed_is_not_taken_for_damage(
+    version: Path, monkeypatch: pytest.MonkeyPatch, change: Any, names: str
+) -> None:
+    monkeypatch.setattr("insurance_claims.data.content.COLUMNS", change(schema.COLUMNS))
+    monkeypatch.setitem(schema.BY_NAME, "ps_new", schema.BY_NAME["ps_ind_01"])
+    with pytest.raises(DataError, match=rf"other columns than schema.py names now \({names}\)"):
+        read_version(version)

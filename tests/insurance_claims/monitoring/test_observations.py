@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from insurance_claims import schema
 from insurance_claims.monitoring.observations import (
     LATENCY_EDGES,
     SCORE_EDGES,
@@ -19,6 +22,7 @@ from insurance_claims.monitoring.observations import (
     Observations,
     Window,
 )
+from insurance_claims.problem import Problem
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 
@@ -102,3 +106,23 @@ def test_what_cannot_be_is_refused() -> None:
         Observations.of([], [], 0, [0.1], [0, 1])
     with pytest.raises(ObservationError, match="a label is not"):
         Observations.of([], [], 0, [0.1], [2])
+
+
+def test_amounts_are_counted_where_the_target_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "PROBLEM", Problem.REGRESSION)
+    spec = importlib.util.find_spec("insurance_claims.monitoring.observations")
+    assert spec is not None and spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    amounts = [0.0, 0.5, 250.0, 31_000.25]
+    seen = module.Observations.of([1.0], amounts, 0, [250.0], [0.0])
+    assert (seen.score_moments.count, seen.residuals.mean) == (4, 250.0)
+    assert seen.score_moments.mean == pytest.approx(np.mean(amounts))
+    assert seen.score_moments.variance == pytest.approx(np.var(amounts))
+    assert len(seen.scores.counts) == 4
+    # Of what no sound model says, squares do not fit into 64 bits.
+    most = module.Moments.of([1e12] * 3 + [0.0])
+    assert (most.mean, most.variance) == (0.75e12, 0.1875e24)
+    for wrong in (-0.01, 1e13, float("inf")):
+        with pytest.raises(Exception, match="is not between 0 and 1e.12"):
+            module.Observations.of([1.0], [wrong])

@@ -94,7 +94,8 @@ def test_two_workers_train_as_good_a_model_with_the_same_parameters(
     assert together.rounds.metrics["gini"] == pytest.approx(
         alone.rounds.metrics["gini"], abs=TOLERANCE
     )
-    assert len(together.rounds.log_losses) == len(together.rounds.aucs) >= together.rounds.best
+    curves = together.rounds.curves
+    assert len(curves["log_loss"]) == len(curves["auc"]) >= together.rounds.best
     rows = manifest["rows"]["train"] + manifest["rows"]["validation"]
     assert f"training {together.rounds.best} rounds on all {rows} rows" in said
     counts = next(line for line in together.text.splitlines() if line.startswith("internal_count="))

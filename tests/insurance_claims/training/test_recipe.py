@@ -45,7 +45,9 @@ def test_shipped_settings_are_known_to_lightgbm() -> None:
 
 
 def test_metrics_are_those_of_the_best_round() -> None:
-    rounds = Rounds(2, "validation", [0.3, 0.1, 0.2], [0.5, 0.6, 0.7], 0.05)
+    rounds = Rounds(
+        2, "validation", {"log_loss": [0.3, 0.1, 0.2], "auc": [0.5, 0.6, 0.7]}, auc_std=0.05
+    )
     assert rounds.metrics == pytest.approx(
         {"log_loss": 0.1, "auc": 0.6, "gini": 0.2, "gini_fold_std": 0.1}
     )

@@ -218,7 +218,7 @@ def test_plenty_of_claims_choose_rounds_on_the_validation_split(
         path = write_parameters(tmp_path, cross_validate_below=limit, max_rounds=20)
         model = train(rows, load_parameters(path).training, lambda line: None)
         methods[limit] = model.rounds.method
-        assert len(model.rounds.log_losses) >= model.rounds.best
+        assert len(model.rounds.curves["log_loss"]) >= model.rounds.best
         # Refitted on all rows, whichever way the rounds were chosen.
         counts = [line for line in model.text.splitlines() if line.startswith("internal_count=")]
         assert int(counts[0].split("=")[1].split()[0]) > 0.7 * len(rows.target)
