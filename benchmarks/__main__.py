@@ -21,6 +21,7 @@ BENCHMARKS = (
     "serving",
     "telemetry",
     "dashboard",
+    "events",
     "predictors",
     "batch",
     "ingestion",

@@ -74,7 +74,15 @@ def fill(store: Store, count: int, now: datetime) -> None:
     store.close()
 
 
-def _asked(address: str, panel: str, name: str, repeats: int) -> tuple[float, int]:
+def asked(address: str, panel: str, name: str, repeats: int) -> tuple[float, int]:
+    """Median seconds and bytes of a panel's answer.
+
+    Args:
+        address: of a sink.
+        panel: one of ``PANELS``.
+        name: of a time range.
+        repeats: how often it is asked.
+    """
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
@@ -118,10 +126,10 @@ def main() -> None:
         print("|---|" + "---|" * (len(RANGES) + 1))
         slowest = 0.0
         for panel in PANELS:
-            asked = [_asked(sink.connection.endpoint, panel, name, repeats) for name in RANGES]
-            slowest = max(slowest, *(seconds for seconds, _ in asked))
-            times = " | ".join(f"{1000 * seconds:.0f}" for seconds, _ in asked)
-            print(f"| {panel} | {times} | {max(size for _, size in asked) / 1000:.0f} |")
+            answers = [asked(sink.connection.endpoint, panel, name, repeats) for name in RANGES]
+            slowest = max(slowest, *(seconds for seconds, _ in answers))
+            times = " | ".join(f"{1000 * seconds:.0f}" for seconds, _ in answers)
+            print(f"| {panel} | {times} | {max(size for _, size in answers) / 1000:.0f} |")
         sink.stop()
         span = Span.of(now - WEEK, now)
         events = _timed(lambda: scoring(Events(store).cells(span), span, None))

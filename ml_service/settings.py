@@ -57,6 +57,7 @@ class Settings(BaseSettings):
     collect: _Location | None = Field(None, alias="MLOPS_COLLECT")
     collect_share: float = Field(1.0, alias="MLOPS_COLLECT_SHARE", ge=0, le=1)
     collect_omit: str = Field("", alias="MLOPS_COLLECT_OMIT")
+    collected_days: int | None = Field(None, alias="MLOPS_COLLECTED_DAYS", ge=1)
 
     environments: tuple[str, ...] = ("staging", "production")
     """Names that a model can be deployed to; a platform maps them."""

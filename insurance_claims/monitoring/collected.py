@@ -3,6 +3,7 @@
 ::
 
     rows/day=2026-11-21/model_version=3/101500-5f0c2a9be1d47c33.parquet
+    rows/day=2026-11-20/model_version=3/merged-0c1d47c33a52bf9e.parquet
     labels/SHA256.parquet
 
 A file is there whole or not at all. pyarrow is imported when something is read or written: it takes a moment, and
@@ -12,6 +13,7 @@ whoever does not collect does without.
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +53,9 @@ class Place(Protocol):
 
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         """A file, or some columns of it: those of them that it has."""
+
+    def remove(self, name: str) -> None:
+        """Remove a file; a folder that has none any more goes with it."""
 
 
 def open_place(location: str) -> Place:
@@ -111,6 +116,17 @@ class _Folder:
     def read(self, name: str, columns: list[str] | None = None) -> pa.Table:
         return _read(self._folder / name, str(self._folder / name), columns)
 
+    def remove(self, name: str) -> None:
+        path = self._folder / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CollectionError(f"{path}: {error.strerror}") from None
+        for folder in path.relative_to(self._folder).parents[:-1]:
+            # It is not empty, or somebody was faster.
+            with suppress(OSError):
+                (self._folder / folder).rmdir()
+
 
 class _Container:
     def __init__(self, address: ContainerAddress) -> None:
@@ -144,6 +160,14 @@ class _Container:
         try:
             with self._files.open_input_file(f"{self._name}/{name}") as file:
                 return _read(file, name, columns)
+        except OSError as error:
+            raise self._error(name, error) from None
+
+    def remove(self, name: str) -> None:
+        try:
+            self._files.delete_file(f"{self._name}/{name}")
+        except FileNotFoundError:
+            return
         except OSError as error:
             raise self._error(name, error) from None
 

@@ -1,8 +1,12 @@
 """What a scoring worker was asked and what it answered, kept as Parquet files: beside the requests, never in their way.
 
-A request costs one append to a list. A thread makes files of it, every minute or when much has come together. Where
-they cannot be written (a full disk, an account that is down) it tries again; what no longer fits into memory meanwhile
-is dropped and counted. Rows are kept at least once: readers leave out doubles by request id and row number.
+A request costs one append to a list. A thread moves the list to a spool on the disk every few hundredths of a second;
+another makes files of spools, every minute or when one is large. Where they cannot be written (a full disk, an account
+that is down) they try again; what no longer fits meanwhile is dropped and counted. Rows are kept at least once: readers
+leave out doubles by request id and row number.
+
+A worker that is killed loses what it answered after the last time that the list was moved. What is in its spool is made
+a file of by whoever keeps rows in the same place next.
 """
 
 from __future__ import annotations
@@ -12,27 +16,20 @@ import hashlib
 import importlib.util
 import logging
 import os
-import secrets
+import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING
-
-import numpy as np
-import orjson
+from pathlib import Path
 
 from insurance_claims import schema
-from insurance_claims.monitoring import collected
 from insurance_claims.monitoring.collected import CollectionError, Place, open_place
+from insurance_claims.monitoring.conversion import Converted, convert, warm_up, without
+from insurance_claims.monitoring.spool import Origin, Seen, Spool, bytes_of
 from insurance_claims.telemetry import Emitter
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 LOCATION = "MLOPS_COLLECT"
 """Variable: the folder, or a container's address, that scored rows are kept in. Nothing is kept without it."""
@@ -42,7 +39,9 @@ OMIT = "MLOPS_COLLECT_OMIT"
 """Variable: features that must not be kept, separated by commas."""
 SECONDS = "MLOPS_COLLECT_SECONDS"
 """Variable: seconds from one file to the next; 60 where it is not set."""
-OWN = (LOCATION, SHARE, OMIT, SECONDS)
+SPOOL = "MLOPS_COLLECT_SPOOL"
+"""Variable: the folder on this machine for what is not in a file yet."""
+OWN = (LOCATION, SHARE, OMIT, SECONDS, SPOOL)
 VARIABLES = (
     *OWN,
     *("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"),
@@ -53,15 +52,15 @@ EXIT_SECONDS = 2.0
 """The longest that the end of a process waits for the last file."""
 
 _SECONDS = 60.0
+_LINGER = 0.05
+"""Seconds from one move to the spool to the next: what a worker that is killed loses."""
 _MUCH = 4 << 20
-"""Bytes of requests and answers that are made a file of before their time."""
+"""Bytes of a spool that are made a file of before their time."""
 _MOST = 32 << 20
-"""Bytes that wait at most."""
+"""Bytes that wait in memory at most."""
+_MOST_SPOOLED = 512 << 20
+"""Bytes of a folder's spools beyond which nothing is added to them."""
 _LOG = logging.getLogger(__name__)
-_IN_ORDER = itemgetter(*schema.FEATURE_NAMES)
-
-Seen = tuple[float, str, bytes, bytes]
-"""Seconds since 1970, request id, body and answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +72,24 @@ class Collecting:
         share: of the requests.
         omitted: features that are not kept.
         seconds: from one file to the next.
+        spool: the folder that spools are below; None for the location itself, or the one for temporary files.
     """
 
     location: str
     share: float = 1.0
     omitted: frozenset[str] = frozenset()
     seconds: float = _SECONDS
+    spool: Path | None = None
+
+    @property
+    def spool_folder(self) -> Path:
+        """Where the spools of all workers are that keep rows in the same place."""
+        if self.spool is None and "://" not in self.location:
+            return Path(self.location).absolute() / ".spool"
+        below = self.spool or Path(tempfile.gettempdir())
+        place = self.location if "://" in self.location else str(Path(self.location).absolute())
+        digest = hashlib.sha256(place.encode()).hexdigest()[:16]
+        return below.absolute() / f"collected-{os.getuid()}-{digest}"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Collecting | None:
@@ -96,11 +107,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Collecting | None:
     omitted = frozenset(name for name in names if name)
     if unknown := sorted(omitted - set(schema.FEATURE_NAMES)):
         raise CollectionError(f"{OMIT} names {unknown[0]!r}, which is no feature of the schema")
+    spool = environ.get(SPOOL)
     return Collecting(
         location,
         _number(environ, SHARE, 1.0, 0.0, 1.0),
         omitted,
         _number(environ, SECONDS, _SECONDS, 0.05, 3600.0),
+        Path(spool) if spool else None,
     )
 
 
@@ -132,7 +145,7 @@ def collector(
 
 
 class Collector:
-    """Keeps scored rows of one process.
+    """Keeps scored rows of one process, and what killed ones left behind.
 
     Args:
         collecting: what, and where.
@@ -147,27 +160,34 @@ class Collector:
         self._collecting = collecting
         self._model = model
         self._emitter = emitter
+        self._spool: Spool | None = None
         self._begin()
         own = weakref.ref(self)
         os.register_at_fork(after_in_child=lambda: _begin(own))
         atexit.register(self.close)
 
     def _begin(self) -> None:
+        if self._spool is not None:
+            # The parent's: as long as it is open here, it looks as if it were written.
+            self._spool.release()
+        self._spool = None
+        self._since = 0.0
         self._lock = threading.Lock()
         self._waiting: list[Seen] = []
         self._bytes = 0
         self._dropped = 0
-        self._files: list[tuple[str, pa.Table]] = []
+        self._failing: set[str] = set()
         self._place: Place | None = None
-        self._failing = False
-        self._closing = False
-        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._moved = threading.Event()
+        self._released = threading.Event()
         self._closed = threading.Event()
-        threading.Thread(target=self._run, name="collection", daemon=True).start()
+        for work in (self._move, self._convert):
+            threading.Thread(target=work, name=f"collection{work.__name__}", daemon=True).start()
 
     @property
     def dropped(self) -> int:
-        """Requests whose rows were not kept, for lack of room."""
+        """Requests whose rows were not kept, for lack of room or because a worker was killed as it wrote them."""
         return self._dropped
 
     def answered(self, request_id: str, body: bytes, answer: bytes) -> None:
@@ -182,111 +202,100 @@ class Collector:
             return
         size = len(body) + len(answer)
         with self._lock:
-            before = self._bytes
-            if before + size > _MOST:
+            if self._bytes + size > _MOST:
                 self._dropped += 1
                 return
-            self._bytes = before + size
+            self._bytes += size
             self._waiting.append((time.time(), request_id, body, answer))
-        if before < _MUCH <= before + size:
-            self._wake.set()
 
     def close(self, seconds: float = EXIT_SECONDS) -> bool:
         """Write what waits, now, for so many seconds at most. Says whether all of it was written."""
-        self._closing = True
-        self._wake.set()
-        self._closed.wait(seconds)
-        return not (self._waiting or self._files)
+        self._closing.set()
+        return self._closed.wait(seconds) and not (self._waiting or self._failing)
 
-    def _run(self) -> None:
-        # What a file needs is imported with the first one: not when the process is busy, or ends and refuses to.
-        row = [column.minimum for column in schema.FEATURES]
-        warm_up = (0.0, "warm-up", orjson.dumps({"data": [row]}), b'{"result": [0.5]}')
-        collected.packed(rows_table([warm_up], self._model, self._collecting.omitted))
+    def _move(self) -> None:
+        """Move what waits to the spool again and again."""
         closing = False
         while not closing:
-            self._wake.wait(self._collecting.seconds)
-            self._wake.clear()
-            closing = self._closing
-            try:
-                self._write()
-                self._failing = False
-            except Exception as problem:
-                # Nothing that fails in here may reach the requests. Once a failure, not once a try.
-                if not self._failing:
-                    _LOG.warning("scored rows cannot be written, and are tried again: %s", problem)
-                self._failing = True
+            closing = self._closing.wait(_LINGER)
+            with self._tried("scored rows cannot be put aside"):
+                self._move_once()
+            self._release_if(0 if closing else self._collecting.seconds)
+        self._moved.set()
+        self._released.set()
+
+    def _move_once(self) -> None:
+        if not self._waiting:
+            return
+        with self._lock:
+            count, size = len(self._waiting), self._bytes
+        seen = self._waiting[:count]
+        omitted = self._collecting.omitted
+        if omitted:
+            seen = [(when, name, without(body, omitted), told) for when, name, body, told in seen]
+        self._opened().append(seen)
+        with self._lock:
+            del self._waiting[:count]
+            self._bytes -= size
+
+    def _opened(self) -> Spool:
+        if self._spool is None:
+            folder = self._collecting.spool_folder
+            if (size := bytes_of(folder)) > _MOST_SPOOLED:
+                raise CollectionError(f"{folder} holds {size >> 20:,} MiB that are in no file yet")
+            origin = Origin(*self._model, tuple(sorted(self._collecting.omitted)))
+            self._spool = Spool(folder, origin)
+            self._since = time.monotonic()
+        return self._spool
+
+    def _release_if(self, seconds: float) -> None:
+        spool = self._spool
+        if spool is None:
+            return
+        if spool.size >= _MUCH or time.monotonic() - self._since >= seconds:
+            self._spool = None
+            spool.release()
+            self._released.set()
+
+    def _convert(self) -> None:
+        """Make files of what nobody writes any more: at once what killed workers left, then what this one releases."""
+        with self._tried("scored rows cannot be written"):
+            warm_up(self._model, self._collecting.omitted)
+        last = False
+        while not last:
+            last = self._moved.is_set()
+            with self._tried("scored rows cannot be written"):
+                self._place = self._place or open_place(self._collecting.location)
+                for converted in convert(self._collecting.spool_folder, self._place):
+                    self._tell(converted)
+            if self._dropped and self._emitter is not None:
+                self._emitter.metric("collection_dropped", self._dropped, _properties(self._model))
+            if not last:
+                self._released.wait(self._collecting.seconds)
+                self._released.clear()
         self._closed.set()
 
-    def _write(self) -> None:
-        self._place = self._place or open_place(self._collecting.location)
-        if not self._files:
-            self._files = self._made()
-        rows = 0
+    def _tell(self, converted: Converted) -> None:
+        if converted.torn:
+            with self._lock:
+                self._dropped += 1
+        if converted.rows and self._emitter is not None:
+            self._emitter.metric("collected_rows", converted.rows, _properties(converted.model))
+
+    @contextmanager
+    def _tried(self, what: str) -> Iterator[None]:
+        """Nothing that fails in here may reach the requests. It is logged once a failure, not once a try."""
         try:
-            while self._files:
-                name, table = self._files[0]
-                self._place.write(name, table)
-                del self._files[0]
-                rows += table.num_rows
-        finally:
-            self._tell(rows)
-
-    def _made(self) -> list[tuple[str, pa.Table]]:
-        with self._lock:
-            seen, self._waiting = self._waiting, []
-            self._bytes = 0
-        files = []
-        for day, group in groupby(seen, key=lambda item: int(item[0] // 86400)):
-            moment = datetime.fromtimestamp(86400 * day, UTC)
-            folder = collected.partition(moment.date().isoformat(), self._model[1])
-            name = f"{folder}/{datetime.now(UTC):%H%M%S}-{secrets.token_hex(8)}.parquet"
-            files.append((name, rows_table(list(group), self._model, self._collecting.omitted)))
-        return files
-
-    def _tell(self, rows: int) -> None:
-        if self._emitter is None:
-            return
-        model = {"model_name": self._model[0], "model_version": str(self._model[1])}
-        if rows:
-            self._emitter.metric("collected_rows", rows, model)
-        if self._dropped:
-            self._emitter.metric("collection_dropped", self._dropped, model)
+            yield
+            self._failing.discard(what)
+        except Exception as problem:
+            if what not in self._failing:
+                _LOG.warning("%s, and are tried again: %s", what, problem)
+            self._failing.add(what)
 
 
-def rows_table(seen: Sequence[Seen], model: tuple[str, int], omitted: frozenset[str]) -> pa.Table:
-    """Requests and their answers as a table with a row for each scored row.
-
-    Args:
-        seen: at least one request; bodies that were answered, so nothing about them is checked again.
-        model: name and version.
-        omitted: features to leave out.
-    """
-    import pyarrow as pa
-
-    values, scores, times, ids, numbers = [], [], [], [], []
-    for moment, request_id, body, answer in seen:
-        rows = orjson.loads(body)["data"]
-        if type(rows[0]) is dict:
-            rows = list(map(_IN_ORDER, rows))
-        values.append(np.array(rows, dtype=np.float64))
-        scores += orjson.loads(answer)["result"]
-        times.append(np.full(len(rows), int(moment * 1e6)))
-        # Half of a surrogate pair is no text of a file.
-        ids += [request_id.encode("utf-8", "replace").decode()] * len(rows)
-        numbers.append(np.arange(len(rows)))
-    table = np.concatenate(values)
-    kind = collected.row_schema(omitted)
-    columns = {
-        collected.TIME: np.concatenate(times),
-        collected.REQUEST_ID: ids,
-        collected.ROW: np.concatenate(numbers),
-        collected.MODEL_NAME: [model[0]] * len(ids),
-        collected.MODEL_VERSION: np.full(len(ids), model[1]),
-        collected.SCORE: scores,
-    }
-    columns |= {name: table[:, place] for place, name in enumerate(schema.FEATURE_NAMES)}
-    return pa.table([pa.array(columns[f.name]).cast(f.type) for f in kind], schema=kind)
+def _properties(model: tuple[str, int]) -> dict[str, str]:
+    return {"model_name": model[0], "model_version": str(model[1])}
 
 
 def _number(

@@ -1,4 +1,4 @@
-"""What a step of a pipeline reports of itself: begin, end, time, memory, rows, warnings, and why it failed."""
+"""What a step of a pipeline reports of itself: begin, end, time, what it used, rows, warnings, and why it failed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from insurance_claims import telemetry
 from insurance_claims.errors import ClaimsError
 from insurance_claims.files import read_json
+from insurance_claims.monitoring.gpu import GpuWatch
 
 STARTED = "step_started"
 ENDED = "step_ended"
@@ -37,6 +38,7 @@ def reported(step: str, output: Path | None) -> Iterator[None]:
         return
     emitter.event(STARTED, {"step": step})
     began, cpu = time.monotonic(), _cpu_seconds()
+    cards = GpuWatch()
     outcome = "failed"
     handler = _CountingHandler(emitter)
     logging.getLogger().addHandler(handler)
@@ -58,6 +60,7 @@ def reported(step: str, output: Path | None) -> Iterator[None]:
             "seconds": time.monotonic() - began,
             "cpu_seconds": _cpu_seconds() - cpu,
             "peak_memory_mb": _peak_memory_mb(),
+            **cards.end(),
             "warnings": float(handler.count),
             **_rows(output),
         }

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
+from ml_service.cli.collected import kept_up
 from ml_service.cli.context import PlatformOption, open_platform
 from ml_service.settings import settings
 
@@ -106,7 +107,8 @@ def _receive(where: Platform, port: int, retention: timedelta) -> None:
         )
         print(f"{folder_of(home) / FILE}. Ctrl-C ends it", flush=True)
 
-    asyncio.run(serve(home, port, ready, retention, operations_of(where), _watcher(home)))
+    hourly = kept_up if settings().collect is not None else None
+    asyncio.run(serve(home, port, ready, retention, operations_of(where), _watcher(home), hourly))
 
 
 def _watcher(home: Path) -> Watcher:

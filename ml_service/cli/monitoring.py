@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from ml_service.cli import alerts, drift, monitor
+from ml_service.cli import alerts, collected, drift, monitor
 
 app = typer.Typer(help="What runs, and what it was asked: the dashboard, and drift.")
 
@@ -33,3 +33,4 @@ def _unless_command(begin: Callable[..., None]) -> Callable[..., None]:
 app.callback(invoke_without_command=True)(_unless_command(monitor.monitor))
 app.command("drift")(drift.drift)
 app.command("alerts")(alerts.alerts)
+app.command("collected")(collected.collected)

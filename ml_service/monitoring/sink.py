@@ -17,6 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
+from insurance_claims.errors import ClaimsError
 from insurance_claims.telemetry import Connection
 from ml_service.monitoring.alerts.watch import Watcher, watching
 from ml_service.monitoring.connection import HOST, folder_of, make_connection
@@ -30,7 +31,7 @@ from ml_service.monitoring.telemetry import Event, Telemetry, TelemetryError
 RETENTION = timedelta(days=30)
 BODY_BYTES = 16 * 2**20
 
-_PRUNE_SECONDS = 3600.0
+_HOUR_SECONDS = 3600.0
 _BETWEEN_SECONDS = 0.05
 _LOG = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Sink:
                     await asyncio.sleep(_BETWEEN_SECONDS)
             except TelemetryError as problem:
                 _LOG.error("%s", problem)
-            await asyncio.sleep(_PRUNE_SECONDS)
+            await asyncio.sleep(_HOUR_SECONDS)
 
 
 async def serve(
@@ -115,6 +116,7 @@ async def serve(
     retention: timedelta = RETENTION,
     operations: Operations = NO_OPERATIONS,
     watcher: Watcher | None = None,
+    hourly: Callable[[], object] | None = None,
 ) -> None:
     """Run the sink, and the dashboard over it, until the task is cancelled.
 
@@ -125,6 +127,7 @@ async def serve(
         retention: what arrived longer ago is removed.
         operations: of the platform, for the dashboard.
         watcher: looks at the alerts while it runs; None for nobody.
+        hourly: is done at once and once an hour, in a thread; what it raises as a ClaimsError is logged.
 
     Raises:
         TelemetryError: the port is taken.
@@ -134,12 +137,25 @@ async def serve(
         store = Store(folder_of(home))
         application = Sink(store, connection.key, retention).application()
         Dashboard(store, operations, Rollup(store), retention).add_to(application)
-        looking = asyncio.create_task(watching(watcher)) if watcher is not None else None
+        beside = []
+        if watcher is not None:
+            beside.append(asyncio.create_task(watching(watcher)))
+        if hourly is not None:
+            beside.append(asyncio.create_task(_every_hour(hourly)))
         try:
             await _run(application, listener, lambda: ready(connection))
         finally:
-            if looking is not None:
-                looking.cancel()
+            for task in beside:
+                task.cancel()
+
+
+async def _every_hour(work: Callable[[], object]) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(work)
+        except ClaimsError as problem:
+            _LOG.error("%s", problem)
+        await asyncio.sleep(_HOUR_SECONDS)
 
 
 async def serve_dashboard(

@@ -16,6 +16,7 @@ from insurance_claims.errors import ClaimsError
 from insurance_claims.telemetry import ITEM_ID
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
+_NEAR = timedelta(minutes=1)
 
 
 class TelemetryError(ClaimsError):
@@ -134,12 +135,20 @@ class Telemetry(Protocol):
 
 
 def once(events: Iterable[Event]) -> Iterator[Event]:
-    """Leave out what came before: a sender that got no answer sends again what may have arrived."""
+    """Leave out what came before: a sender that got no answer sends again what may have arrived.
+
+    Args:
+        events: in order of time. What is sent again keeps its time, so only what is near is remembered.
+    """
+    begin: datetime | None = None
     seen: set[str] = set()
+    before: set[str] = set()
     for event in events:
+        if begin is None or event.time - begin > _NEAR:
+            begin, before, seen = event.time, seen, set()
         identity = event.properties.get(ITEM_ID)
         if identity is not None:
-            if identity in seen:
+            if identity in seen or identity in before:
                 continue
             seen.add(identity)
         yield event

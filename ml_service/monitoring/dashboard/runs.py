@@ -13,7 +13,7 @@ from ml_service.monitoring.telemetry import Event, Kind, Telemetry
 RUNNING = timedelta(hours=1)
 """A step without an end is taken for running for so long; after it, nothing more is expected of it."""
 
-_FIGURES = ("seconds", "peak_memory_mb", "rows", "warnings")
+_FIGURES = ("seconds", "peak_memory_mb", "gpu_percent", "gpu_memory_mb", "rows", "warnings")
 _WORST = ("failed", "interrupted", "no end", "running", "completed")
 
 

@@ -8,8 +8,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,9 @@ from insurance_claims.monitoring.collection import (
     collector,
     is_sampled,
     read_settings,
-    rows_table,
 )
+from insurance_claims.monitoring.conversion import Converted, convert
+from insurance_claims.monitoring.spool import Origin, Spool, bytes_of, spools
 
 ROW = [column.minimum for column in schema.FEATURES]
 MODEL = ("claims", 3)
@@ -65,6 +68,14 @@ def read(collecting: Collecting) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["request_id"], row["row"]))
 
 
+def wait_for(holds: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until it does."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_inputs_scores_version_request_and_time_are_kept_by_day_and_version(
     kept: Collector, collecting: Collecting
 ) -> None:
@@ -89,26 +100,38 @@ def test_inputs_scores_version_request_and_time_are_kept_by_day_and_version(
     [name] = open_place(collecting.location).names(collected.ROWS)
     day = rows[0]["time"].date().isoformat()
     assert name.startswith(f"rows/day={day}/model_version=3/")
+    assert not spools(collecting.spool_folder)
 
 
-def test_rows_of_two_days_are_in_two_files(kept: Collector, collecting: Collecting) -> None:
+def test_rows_of_two_days_are_in_two_files_also_where_the_clock_goes_back(
+    kept: Collector, collecting: Collecting
+) -> None:
     midnight = 86400.0 * 20000
-    kept._waiting = [
-        (midnight - 1, "before", request(ROW), answer(0.25)),
-        (midnight + 1, "after", request(ROW), answer(0.5)),
-    ]
+    with kept._lock:
+        kept._waiting += [
+            (midnight - 1, "before", request(ROW), answer(0.25)),
+            (midnight + 1, "after", request(ROW), answer(0.5)),
+            (midnight - 2, "again", request(ROW), answer(0.5)),
+        ]
     assert kept.close(20)
     place = open_place(collecting.location)
     days = [name.split("/")[1] for name in place.names(collected.ROWS)]
     assert days == ["day=2024-10-03", "day=2024-10-04"]
-    assert {row["request_id"] for row in read(collecting)} == {"before", "after"}
+    assert {row["request_id"] for row in read(collecting)} == {"before", "after", "again"}
 
 
-def test_columns_that_must_not_be_kept_are_not(tmp_path: Path) -> None:
+def test_columns_that_must_not_be_kept_are_not_and_not_in_a_spool_either(tmp_path: Path) -> None:
     environ = {collection.LOCATION: str(tmp_path), collection.OMIT: "ps_ind_01, ps_car_13"}
-    found = collector(MODEL, None, environ)
+    found = collector(MODEL, None, {**environ, collection.SECONDS: "3600"})
     assert found is not None
-    found.answered("one", request(ROW), answer(0.25))
+    told = [*ROW]
+    told[schema.FEATURE_NAMES.index("ps_car_13")] = 3.7182818
+    found.answered("one", request(told), answer(0.25))
+    named = dict(zip(schema.FEATURE_NAMES, told, strict=True))
+    found.answered("two", json.dumps({"data": [named]}).encode(), answer(0.5))
+    wait_for(lambda: not found._waiting)
+    [spool] = spools(tmp_path / ".spool")
+    assert b"two" in spool.read_bytes() and b"3.718" not in spool.read_bytes()
     assert found.close(20)
     [name] = open_place(str(tmp_path)).names(collected.ROWS)
     columns = open_place(str(tmp_path)).read(name).column_names
@@ -142,6 +165,21 @@ def test_without_pyarrow_it_is_told_and_nothing_is_kept(
     assert "no pyarrow" in caplog.text
 
 
+def test_spools_are_beside_the_files_or_on_this_machine(tmp_path: Path) -> None:
+    def folder(location: str, **more: str) -> Path:
+        found = read_settings({collection.LOCATION: location, **more})
+        assert found is not None
+        return found.spool_folder
+
+    address = "https://claims.blob.core.windows.net/collected"
+    own = {collection.SPOOL: str(tmp_path)}
+    assert folder("kept") == Path("kept").absolute() / ".spool"
+    assert not folder(address).is_relative_to(Path.cwd())
+    assert folder(address, **own).parent == folder("kept", **own).parent == tmp_path
+    assert folder(address, **own) != folder(f"{address}2", **own)
+    assert folder("kept", **own) == folder(str(Path("kept").absolute()), **own)
+
+
 def test_the_share_is_of_requests_and_the_same_everywhere() -> None:
     ids = [f"request-{number}" for number in range(4000)]
     taken = [is_sampled(name, 0.25) for name in ids]
@@ -164,26 +202,46 @@ def test_a_request_that_is_not_sampled_is_not_kept(tmp_path: Path) -> None:
     assert sorted(row["request_id"] for row in rows) == sorted([*wanted, *wanted])
 
 
-def test_a_full_disk_loses_nothing_that_fits_and_leaves_no_part(
-    kept: Collector, collecting: Collecting, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_is_told_once_loses_nothing_that_fits_and_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real, full = os.fsync, [True]
+    real, full = os.write, [True]
 
-    def fsync(number: int) -> None:
+    def write(number: int, data: Any) -> int:
         if full[0]:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(number)
+        return real(number, data)
 
-    monkeypatch.setattr(os, "fsync", fsync)
-    kept.answered("one", request(ROW), answer(0.25))
-    with pytest.raises(CollectionError, match="No space left"):
-        kept._write()
-    assert not [path for path in Path(collecting.location).rglob("*") if path.is_file()]
-    kept.answered("two", request(ROW), answer(0.5))
+    monkeypatch.setattr(os, "write", write)
+    chosen = Collecting(str(tmp_path / "collected"), seconds=0.05)
+    found = Collector(chosen, MODEL, None)
+    found.answered("one", request(ROW), answer(0.25))
+    wait_for(lambda: "No space left" in caplog.text)
+    found.answered("two", request(ROW), answer(0.5))
+    time.sleep(4 * collection._LINGER)
+    assert caplog.text.count("No space left") == 1
+    assert not [path for path in tmp_path.rglob("[!.]*") if path.is_file()]
     full[0] = False
-    kept._write()
-    kept._write()
-    assert [row["request_id"] for row in read(collecting)] == ["one", "two"]
+    assert found.close(20)
+    assert [row["request_id"] for row in read(chosen)] == ["one", "two"]
+    assert found.dropped == 0
+
+
+def test_a_disk_that_is_full_for_files_keeps_the_spool(
+    kept: Collector, collecting: Collecting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fsync(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    kept.answered("one", request(ROW), answer(0.25))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        assert not kept.close(20)
+        with pytest.raises(CollectionError, match="No space left"):
+            list(convert(collecting.spool_folder, open_place(collecting.location)))
+    assert not read(collecting) and len(spools(collecting.spool_folder)) == 1
+    assert Collector(collecting, MODEL, None).close(20)
+    assert [row["request_id"] for row in read(collecting)] == ["one"]
 
 
 def test_what_has_no_room_is_dropped_and_counted(
@@ -191,6 +249,7 @@ def test_what_has_no_room_is_dropped_and_counted(
 ) -> None:
     body, told = request(ROW), answer(0.25)
     monkeypatch.setattr(collection, "_MOST", 10 * (len(body) + len(told)))
+    monkeypatch.setattr(collection, "_LINGER", 3600.0)
     found = Collector(collecting, MODEL, None)
     for number in range(25):
         found.answered(f"{number:02}", body, told)
@@ -199,76 +258,136 @@ def test_what_has_no_room_is_dropped_and_counted(
     assert [row["request_id"] for row in read(collecting)] == [f"{n:02}" for n in range(10)]
 
 
-def test_much_is_written_before_its_time(collecting: Collecting) -> None:
+def test_spools_that_take_too_much_room_get_no_more(
+    collecting: Collecting, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    Spool(collecting.spool_folder, Origin(*MODEL, ())).append([(0.0, "x", b"y" * 1000, b"")])
+    monkeypatch.setattr(collection, "_MOST_SPOOLED", 500)
     found = Collector(collecting, MODEL, None)
-    body, told = request(*[ROW] * 5000), answer(*[0.25] * 5000)
-    for number in range(1 + collection._MUCH // len(body)):
-        found.answered(str(number), body, told)
-    place, end = open_place(collecting.location), time.monotonic() + 60
-    while not place.names(collected.ROWS):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert found.close(20)
+    found.answered("one", request(ROW), answer(0.25))
+    wait_for(lambda: "in no file yet" in caplog.text)
+    assert not found.close(20)
+    assert bytes_of(collecting.spool_folder) < 1500
 
 
-def test_a_place_that_hangs_holds_up_neither_requests_nor_the_end(
+def test_much_is_written_before_its_time(
     collecting: Collecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading
+    monkeypatch.setattr(collection, "_MUCH", 2000)
+    found = Collector(collecting, MODEL, None)
+    for number in range(20):
+        found.answered(str(number), request(ROW), answer(0.25))
+    place = open_place(collecting.location)
+    wait_for(lambda: place.names(collected.ROWS))
+    assert found.close(20)
+    assert len(read(collecting)) == 20
 
-    release = threading.Event()
+
+def test_a_place_that_hangs_holds_up_neither_spool_nor_requests_nor_the_end(
+    collecting: Collecting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, hangs = threading.Event(), threading.Event()
 
     class Hanging:
         def write(self, name: str, table: pa.Table) -> None:
+            hangs.set()
             release.wait(60)
 
     monkeypatch.setattr(collection, "open_place", lambda location: Hanging())
-    found = Collector(collecting, MODEL, None)
+    found = Collector(replace(collecting, seconds=0.05), MODEL, None)
     found.answered("one", request(ROW), answer(0.25))
-    assert not found.close(0.05)
+    assert hangs.wait(60)
     found.answered("two", request(ROW), answer(0.25))
+    wait_for(lambda: any(b"two" in path.read_bytes() for path in spools(collecting.spool_folder)))
+    assert not found.close(0.05)
     release.set()
 
 
 WORKER = """
 import sys, time
 from insurance_claims.monitoring.collection import Collecting, Collector
-found = Collector(Collecting(sys.argv[1], seconds=0.05), ("claims", 3), None)
+found = Collector(Collecting(sys.argv[1], seconds=3600), ("claims", 3), None)
 for number in range(10**9):
     found.answered(str(number), sys.argv[2].encode(), b'{"result": [0.25]}')
     time.sleep(0.0005)
 """
 
 
-def test_a_worker_that_is_killed_leaves_whole_files(collecting: Collecting) -> None:
+def test_what_a_killed_worker_had_put_aside_is_written_by_the_next_one(
+    collecting: Collecting,
+) -> None:
     command = [sys.executable, "-c", WORKER, collecting.location, request(ROW).decode()]
     process = subprocess.Popen(command)
-    place, end = open_place(collecting.location), time.monotonic() + 60
-    while len(place.names(collected.ROWS)) < 3:
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.02)
+    folder = collecting.spool_folder
+    wait_for(lambda: bytes_of(folder) > 20_000)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    rows = [int(row["request_id"]) for row in read(collecting)]
-    # All that was asked until the last file, and every one of them once.
-    assert sorted(rows) == list(range(len(rows)))
+    assert not read(collecting)
+    # Of another version: rows stay those of the version that answered.
+    found = Collector(collecting, ("claims", 4), None)
+    wait_for(lambda: not spools(folder))
+    assert found.close(20)
+    rows = read(collecting)
+    assert {row["model_version"] for row in rows} == {3}
+    # All that was answered until it was put aside for the last time, and each of them once.
+    assert sorted(int(row["request_id"]) for row in rows) == list(range(len(rows)))
+    assert len(rows) > 20
+
+
+def test_a_torn_end_is_counted_and_what_is_whole_is_kept(collecting: Collecting) -> None:
+    spool = Spool(collecting.spool_folder, Origin(*MODEL, ()))
+    spool.append([(1.0, name, request(ROW), answer(0.25)) for name in ("one", "two")])
+    spool.release()
+    [path] = spools(collecting.spool_folder)
+    os.truncate(path, spool.size - 1)
+    found = Collector(collecting, MODEL, None)
+    assert found.close(20)
+    assert [row["request_id"] for row in read(collecting)] == ["one"]
+    assert found.dropped == 1
+
+
+def test_whoever_was_killed_before_a_spool_was_removed_makes_no_doubles(
+    collecting: Collecting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(collecting.spool_folder, Origin(*MODEL, ()))
+    spool.append([(1.0, "one", request(ROW, ROW), answer(0.25, 0.5))])
+    spool.release()
+    place = open_place(collecting.location)
+
+    def killed(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        list(convert(collecting.spool_folder, place))
+    assert len(read(collecting)) == 2
+    assert list(convert(collecting.spool_folder, place)) == [Converted(MODEL, 2, False)]
+    assert len(read(collecting)) == 2
+
+
+def test_a_spool_that_cannot_be_read_does_not_hold_up_the_others(collecting: Collecting) -> None:
+    for origin, name in ((Origin("claims", 1, (), "0"), "old"), (Origin(*MODEL, ()), "new")):
+        spool = Spool(collecting.spool_folder, origin)
+        spool.append([(1.0, name, request(ROW), answer(0.25))])
+        spool.release()
+    with pytest.raises(CollectionError, match="version 0 of the schema"):
+        list(convert(collecting.spool_folder, open_place(collecting.location)))
+    assert [row["request_id"] for row in read(collecting)] == ["new"]
+    assert len(spools(collecting.spool_folder)) == 1
 
 
 def test_a_forked_worker_keeps_its_own_rows(kept: Collector, collecting: Collecting) -> None:
     kept.answered("parent", request(ROW), answer(0.25))
+    wait_for(lambda: not kept._waiting)
     child = os.fork()
     if child == 0:
         kept.answered("child", request(ROW), answer(0.5))
         os._exit(0 if kept.close(20) else 1)
     assert os.waitpid(child, 0)[1] == 0
+    # The parent's spool is still the parent's.
     assert [row["request_id"] for row in read(collecting)] == ["child"]
     assert kept.close(20)
     assert [row["request_id"] for row in read(collecting)] == ["child", "parent"]
-
-
-def test_an_id_that_is_no_text_is_kept_as_one_that_is() -> None:
-    table = rows_table([(0.0, "a\ud800", request(ROW), answer(0.25))], MODEL, frozenset())
-    assert table["request_id"].to_pylist() == ["a?"]
 
 
 def test_a_damaged_file_and_a_place_that_is_none_are_told(tmp_path: Path) -> None:

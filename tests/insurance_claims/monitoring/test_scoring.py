@@ -9,12 +9,13 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import lightgbm as lgb
 import numpy as np
+import psutil
 import pytest
 
 from insurance_claims import schema, telemetry
@@ -22,6 +23,7 @@ from insurance_claims.model import save_model
 from insurance_claims.monitoring import collection, wire
 from insurance_claims.monitoring.collected import open_place
 from insurance_claims.monitoring.observations import Observations
+from insurance_claims.monitoring.spool import spools
 from ml_service.platforms.local.serving_command import HOST, server_command
 from tests.insurance_claims.ingestion_server import Ingestion
 
@@ -107,6 +109,13 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     raise AssertionError(log.read_text())
 
 
+def _wait_for(holds: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def _call(
     port: int, body: bytes | None, method: str = "POST", path: str = "/score", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
@@ -179,3 +188,25 @@ def test_a_sink_that_hangs_costs_no_request_no_row_and_lets_the_server_end(
     rows = place.read(name)
     assert (rows.num_rows, set(rows["model_version"].to_pylist())) == (40, {7})
     assert len(set(rows["request_id"].to_pylist())) == 40
+
+
+def test_a_worker_that_is_killed_loses_no_row_that_was_put_aside(
+    model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(collection.LOCATION, str(tmp_path / "collected"))
+    monkeypatch.setenv(collection.SECONDS, "3600")
+    place, folder = open_place(str(tmp_path / "collected")), tmp_path / "collected" / ".spool"
+    with _serving(model_dir, tmp_path, "", 1) as port:
+        answered = [_call(port, _body(2))[1]["x-ms-request-id"] for _ in range(30)]
+        last = answered[-1].encode()
+        _wait_for(lambda: any(last in path.read_bytes() for path in spools(folder)))
+        assert not place.names("rows")
+        [server] = [p for p in psutil.Process().children() if f"{HOST}:{port}" in p.cmdline()]
+        [worker] = server.children()
+        worker.kill()
+        # The server replaces the worker, and the new one makes a file of what it finds.
+        _wait_for(lambda: place.names("rows"))
+        [name] = place.names("rows")
+        rows = place.read(name)
+        assert sorted(rows["request_id"].to_pylist()) == sorted([*answered, *answered])
+        assert _call(port, _body(1))[0] == 200

@@ -63,9 +63,13 @@ def _run(work: str, output: Path, connection: str | None) -> subprocess.Complete
     )
 
 
-def test_a_completed_step_reports_its_time_memory_rows_and_warnings(
-    ingestion: Ingestion, tmp_path: Path
+def test_a_completed_step_reports_its_time_memory_cards_rows_and_warnings(
+    ingestion: Ingestion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 20, 1024\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     ended = _run("completes", tmp_path / "out", ingestion.text)
     assert ended.returncode == 0, ended.stderr
     [start] = ingestion.events(STARTED)
@@ -79,6 +83,7 @@ def test_a_completed_step_reports_its_time_memory_rows_and_warnings(
     assert (figures["rows"], figures["warnings"]) == (100, 2)
     assert figures["seconds"] > 0 and figures["cpu_seconds"] >= 0
     assert 10 < figures["peak_memory_mb"] < 100_000
+    assert (figures["gpu_percent"], figures["gpu_memory_mb"]) == (20, 1024)
     texts = [message["message"] for message in ingestion.content("Message")]
     assert texts[0] == "odd" and texts[1].startswith("UserWarning: odder")
     assert not ingestion.content("Exception")

@@ -17,7 +17,7 @@ from insurance_claims import schema
 from insurance_claims.data.synthesize import synthesize
 from insurance_claims.model import load_model
 from insurance_claims.monitoring.collected import Place, partition
-from insurance_claims.monitoring.collection import rows_table
+from insurance_claims.monitoring.conversion import rows_table
 from insurance_claims.parameters import load_parameters
 from insurance_claims.registry import ModelVersion
 from ml_service.pipeline import Pipeline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -15,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from insurance_claims.errors import ClaimsError
+from ml_service.monitoring import sink as sinks
 from ml_service.monitoring import store
 from ml_service.monitoring.connection import FILE, folder_of, local_connection
 from ml_service.monitoring.sink import BODY_BYTES
@@ -206,3 +209,27 @@ def test_the_sink_listens_on_loopback_alone(sink: RunningSink) -> None:
     for address in {str(found[0]) for found in other if not str(found[0]).startswith("127.")}:
         with pytest.raises(OSError):
             socket.create_connection((address, port), 2).close()
+
+
+def test_what_is_to_be_done_every_hour_is_done_again_also_after_it_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sinks, "_HOUR_SECONDS", 0.01)
+    done: list[int] = []
+    again = asyncio.Event()
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            done.append(1)
+            if len(done) == 1:
+                raise ClaimsError("the account is down")
+            loop.call_soon_threadsafe(again.set)
+
+        task = asyncio.create_task(sinks.serve(tmp_path, 0, lambda _: None, hourly=work))
+        await asyncio.wait_for(again.wait(), 60)
+        task.cancel()
+
+    asyncio.run(run())
+    assert "the account is down" in caplog.text

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
+import tracemalloc
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from insurance_claims.telemetry import ITEM_ID
 from ml_service.monitoring import store as stores
 from ml_service.monitoring.store import Store
 from ml_service.monitoring.telemetry import Event, Kind, TelemetryError
@@ -90,3 +94,60 @@ def test_queries_by_name_and_time_use_the_index(tmp_path: Path) -> None:
     query = f"EXPLAIN QUERY PLAN SELECT * FROM records WHERE {condition} ORDER BY time"
     [[*_, plan]] = store._rows(query, values)
     assert "USING INDEX by_name (kind=? AND name=? AND time>?)" in plan
+
+
+def test_no_question_reads_all_that_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.add(_events(1))
+    real = store._rows
+    plans: list[str] = []
+
+    def explained(query: str, values: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+        plans.extend(row[-1] for row in real(f"EXPLAIN QUERY PLAN {query}", values))
+        return real(query, values)
+
+    monkeypatch.setattr(store, "_rows", explained)
+    list(store.events("event", BEGIN, BEGIN + SECOND, {"n": "0"}))
+    list(store.records(Kind.EXCEPTION, BEGIN, BEGIN + SECOND))
+    store.series("requests", BEGIN, BEGIN + SECOND, SECOND, "n")
+    store.arrivals(0, 5, ["event"])
+    searches = [plan for plan in plans if "records" in plan]
+    assert searches == [
+        "SEARCH records USING INDEX by_name (kind=? AND name=? AND time>? AND time<?)",
+        "SEARCH records USING INDEX by_name (kind=?)",
+        "SEARCH records USING INDEX by_name (kind=? AND name=? AND time>? AND time<?)",
+        "SEARCH records USING INTEGER PRIMARY KEY (rowid>?)",
+    ]
+
+
+def test_reading_many_holds_few(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for first in range(0, 16_000, 2000):
+        store.add(
+            [
+                Event(Kind.EVENT, BEGIN + n * SECOND, "event", {ITEM_ID: f"{n:032}"}, {}, BEGIN)
+                for n in range(first, first + 2000)
+            ]
+        )
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in store.events("event", BEGIN)) == 16_000
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # All of them would take fifteen times as much, and their ids alone three times.
+    assert peak < 1.2 * 2**20
+
+
+def test_what_was_sent_twice_comes_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    sent = [
+        Event(Kind.EVENT, BEGIN + n * SECOND, "event", {ITEM_ID: f"{n} {m}"}, {}, BEGIN)
+        for n in range(3)
+        for m in range(3)
+    ]
+    store.add(sent)
+    store.add(sent[2:7])
+    assert list(store.events("event", BEGIN)) == sent

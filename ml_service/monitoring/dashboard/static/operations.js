@@ -75,12 +75,14 @@ export function training({ runs }, view) {
   });
   const step = (row) => row.steps.map((s) => `${s.name.split(".").at(-1)} ${format.duration(s.seconds) || s.outcome}`).join(", ");
   const peak = (row) => Math.max(...row.steps.map((s) => s.peak_memory_mb ?? 0));
+  const busy = (row) => Math.max(...row.steps.map((s) => s.gpu_percent ?? -1));
   const columns = [
     { title: "Began", cell: (row) => format.moment(row.started), kind: "moment" },
     { title: "Run", cell: (row) => row.id.slice(0, 12) },
     { title: "Outcome", cell: (row) => row.outcome, kind: (row) => OUTCOMES[row.outcome] ?? "" },
     { title: "Took", cell: (row) => format.duration(row.seconds), kind: "number" },
     { title: "Peak memory", cell: (row) => (peak(row) ? `${format.count(peak(row))} MB` : ""), kind: "number" },
+    ...(runs.some((row) => busy(row) >= 0) ? [{ title: "GPU", cell: (row) => (busy(row) >= 0 ? `${Math.round(busy(row))}%` : ""), kind: "number" }] : []),
     { title: "Steps", cell: step },
     { title: "Error", cell: (row) => row.steps.find((s) => s.error)?.error ?? "" },
   ];
