@@ -29,7 +29,7 @@ def score_file(endpoint: Endpoint, file: Path, log: Log) -> str:
         log: progress.
 
     Returns:
-        CSV: id, score, model_version; in the file's order.
+        CSV: id, score, model_version, and row_id, by which `mlops labels add` knows the row; in the file's order.
 
     Raises:
         DataError: the file does not keep the contract.
@@ -40,12 +40,13 @@ def score_file(endpoint: Endpoint, file: Path, log: Log) -> str:
     ids = table[schema.ID].to_numpy()
     size = min(_ROWS, load_parameters().scoring.max_rows)
     out = io.StringIO()
-    out.write("id,score,model_version\n")
+    out.write("id,score,model_version,row_id\n")
     for start in range(0, len(rows), size):
         answer = _post(endpoint, {"data": rows[start : start + size].tolist()})
-        version = answer["model"]["version"]
-        for identity, value in zip(ids[start : start + size], answer["result"], strict=True):
-            out.write(f"{identity},{value!r},{version}\n")
+        version, request_id = answer["model"]["version"], answer["request_id"]
+        scored = zip(ids[start : start + size], answer["result"], strict=True)
+        for row, (identity, value) in enumerate(scored):
+            out.write(f"{identity},{value!r},{version},{request_id}:{row}\n")
         log(f"scored {min(start + size, len(rows)):,} of {len(rows):,} rows")
     return out.getvalue()
 

@@ -67,7 +67,7 @@ class Client(threading.Thread):
             except (OSError, http.client.HTTPException) as error:
                 self.answers[type(error).__name__] += 1
                 connection.close()
-            time.sleep(0.005)
+            time.sleep(0.02)
         connection.close()
 
     def stop(self) -> None:

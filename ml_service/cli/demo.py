@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,7 @@ def demo(
         run_shown("deploy", "staging")
         run_shown("smoke-test", "staging")
         run_shown("score", str(_SAMPLE), "--output", str(scores))
+        _wait_for_telemetry(home)
     print(_NEXT.format(seconds=time.monotonic() - started, scores=scores))
 
 
@@ -82,8 +84,26 @@ def _monitor(home: Path) -> Iterator[None]:
         monitor.wait()
 
 
+def _wait_for_telemetry(home: Path) -> None:
+    """Wait until what was asked last is told: a server does so once the window that it falls into has ended."""
+    from insurance_claims.monitoring import wire
+    from insurance_claims.monitoring.recorder import interval
+    from ml_service.monitoring.connection import folder_of, local_connection
+    from ml_service.monitoring.store import Store
+
+    if local_connection(home) is None:
+        return
+    asked = datetime.now(UTC)
+    store = Store(folder_of(home))
+    end = time.monotonic() + interval() + _DELIVERY_SECONDS
+    while time.monotonic() < end and not any(store.events(wire.EVENT, asked)):
+        time.sleep(_LOOK_SECONDS)
+    store.close()
+
+
 _MONITOR_PORT = 8600
 _LOOK_SECONDS = 0.1
+_DELIVERY_SECONDS = 1.0
 _SAMPLE = Path(__file__).parents[2] / "data" / "sample.csv"
 
 _NEXT = """

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,16 +22,17 @@ from insurance_claims.files import write_whole
 from ml_service.cli.context import open_platform
 from ml_service.cli.drift import DRIFTED
 from ml_service.cli.shown import run_shown
-from ml_service.settings import settings
+from ml_service.settings import ALERTS_FILE, settings
 
 if TYPE_CHECKING:
     from ml_service.feedback.traffic import Traffic
 
-_ROWS = 30_000
 _SHIFT = 1.0
-_REQUEST_SECONDS = 0.15
-_WINDOW_SECONDS = 15.0
-"""Days in earnest, so that a demonstration of it takes minutes."""
+_REQUESTS = 100
+"""Of a window, however short it is. Five windows of other customers are so many more rows than the first model learns
+from that data with both hardly differ from them alone."""
+_LOOK_SECONDS = 0.2
+_STALLED_SECONDS = 60.0
 _ALERT_LOOKS = 30
 
 _PLAN = """
@@ -51,6 +52,19 @@ def demo_drift(
     picture: Annotated[
         Path | None, typer.Option(metavar="FILE", help="PNG. Default: below MLOPS_HOME.")
     ] = None,
+    rows: Annotated[
+        int,
+        typer.Option(min=1000, max=30_000, help="Synthetic rows that the first model learns from."),
+    ] = 30_000,
+    window: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=1,
+            max=60,
+            help="Length of a window: a day in earnest. Nine of them pass at least, each with 100 requests.",
+        ),
+    ] = 15.0,
 ) -> None:
     """The population moves: an alert, labels, a retraining, the gate, a canary, and a model that fits again.
 
@@ -59,10 +73,11 @@ def demo_drift(
     """
     home = settings().home.absolute() / "demo-drift"
     picture = picture or home / "demo-drift.png"
-    with _own_state(home) as marks:
-        _train_and_serve(home)
-        _loop(home, marks)
-        outcomes = _judged("--since", (datetime.now(UTC) - timedelta(days=1)).isoformat())
+    with _own_state(home, window) as marks:
+        _train_and_serve(home, rows)
+        _loop(home, window, marks)
+        # All labels count, whatever window is looked at.
+        outcomes = _judged("--model", "champion", "--since", marks.times["promoted"].isoformat())
         _draw(picture, outcomes["outcomes"], marks)
     before, moved, after = _ginis(outcomes["outcomes"], marks)
     print(
@@ -85,7 +100,7 @@ class _Marks:
 
 
 @contextmanager
-def _own_state(home: Path) -> Iterator[_Marks]:
+def _own_state(home: Path, window: float) -> Iterator[_Marks]:
     """A state of the demonstration's own, in the environment of every command; nothing of it runs afterwards."""
     before = dict(os.environ)
     os.environ |= {
@@ -96,14 +111,17 @@ def _own_state(home: Path) -> Iterator[_Marks]:
         "MLOPS_COLLECT_OMIT": "",
         "MLOPS_COLLECT_SECONDS": "1",
         "MLOPS_ROLLOUT_PLAN": str(home / "rollout.yml"),
+        "MLOPS_ALERTS": str(ALERTS_FILE),
     }
+    # Where alerts look, and nowhere else.
+    os.environ.pop("APPLICATIONINSIGHTS_CONNECTION_STRING", None)
     settings.cache_clear()
     try:
         if home.exists():
             run_shown("down")
             shutil.rmtree(home)
         write_whole(home / "rollout.yml", _PLAN)
-        _write_parameters(home / "parameters.yml")
+        _write_parameters(home / "parameters.yml", window)
         yield _Marks()
     finally:
         run_shown("down")
@@ -112,25 +130,29 @@ def _own_state(home: Path) -> Iterator[_Marks]:
         settings.cache_clear()
 
 
-def _write_parameters(file: Path) -> None:
+def _write_parameters(file: Path, window: float) -> None:
     import yaml
 
     from insurance_claims.parameters import load_parameters
 
     content = load_parameters().model_dump(mode="json")
-    content["monitoring"] |= {"window_hours": _WINDOW_SECONDS / 3600, "cooldown_hours": 0.1}
+    content["monitoring"] |= {"window_hours": window / 3600, "cooldown_hours": 0.1}
     write_whole(file, yaml.safe_dump(content))
 
 
-def _train_and_serve(home: Path) -> None:
+def _train_and_serve(home: Path, rows: int) -> None:
     file = str(home / "claims.parquet")
-    run_shown("data", "synthesize", "--rows", str(_ROWS), "--seed", "1", file)
+    run_shown("data", "synthesize", "--rows", str(rows), "--seed", "1", file)
     run_shown("data", "add", file)
     run_shown("run", "training")
+    if open_platform("local").models.champion() is None:
+        raise ClaimsError(
+            f"the gate refused the first model, of {rows:,} rows: its reasons are above; more --rows are needed"
+        )
     run_shown("deploy", "production")
 
 
-def _loop(home: Path, marks: _Marks) -> None:
+def _loop(home: Path, window: float, marks: _Marks) -> None:
     from ml_service.feedback.traffic import Traffic
 
     where = open_platform("local")
@@ -138,21 +160,23 @@ def _loop(home: Path, marks: _Marks) -> None:
     if endpoint is None:
         raise ClaimsError("nothing answers in production: its reason is above")
     limits = ("--parameters", str(home / "parameters.yml"))
-    traffic = Traffic(endpoint, _REQUEST_SECONDS)
+    traffic = Traffic(endpoint, window / _REQUESTS)
     traffic.start()
     try:
-        _wait(2 * _WINDOW_SECONDS, traffic, "customers ask, as those of the training data")
+        _wait(traffic, 2 * _REQUESTS, "customers ask, as those of the training data")
         run_shown("monitor", "drift", *limits)
         marks.set("other customers")
         first, traffic.shift = traffic.answered, _SHIFT
-        _wait(4 * _WINDOW_SECONDS, traffic, "other customers ask")
+        _wait(traffic, first + 2 * _REQUESTS, "other customers ask")
         report = str(home / "drift.html")
         run_shown(
             *("monitor", "drift", *limits), "--html", report, "--fail-if-drifted", code=DRIFTED
         )
         _wait_for_alert()
         marks.set("alert")
-        _add_labels(home / "labels.csv", traffic, first)
+        known = first + 5 * _REQUESTS
+        _wait(traffic, known, "other customers go on asking")
+        _add_labels(home / "labels.csv", traffic, slice(first, known))
         run_shown("retrain", "--if-needed", *limits)
         champion = where.models.champion()
         if champion is None or champion.version == 1:
@@ -160,30 +184,37 @@ def _loop(home: Path, marks: _Marks) -> None:
         marks.set("retrained")
         run_shown("deploy", "production")
         marks.set("promoted")
-        _wait(2 * _WINDOW_SECONDS, traffic, "they are answered by the new version")
+        fits = traffic.answered
+        _wait(traffic, fits + 2 * _REQUESTS, "they are answered by the new version")
         traffic.stop()
         # The last file of collected rows.
         time.sleep(3)
         since = ("--since", marks.times["promoted"].isoformat())
         run_shown("monitor", "drift", "--model", "champion", *since, *limits, "--fail-if-drifted")
-        _add_labels(home / "labels.csv", traffic)
+        # However long training took: five windows' worth of what was asked meanwhile.
+        some = slice(known, fits, 1 + (fits - known) // (5 * _REQUESTS))
+        _add_labels(home / "labels.csv", traffic, slice(first), some, slice(fits, None))
         marks.set("recovered")
     finally:
         traffic.stop()
     print(f"{traffic.answered:,} requests were answered, {traffic.failed} were not")
 
 
-def _add_labels(file: Path, traffic: Traffic, first: int = 0) -> None:
-    print(f"\nclaims are known now of {traffic.write_labels(file, first):,} rows")
+def _add_labels(file: Path, traffic: Traffic, *parts: slice) -> None:
+    print(f"\nclaims are known now of {traffic.write_labels(file, *parts):,} rows")
     run_shown("labels", "add", str(file))
 
 
-def _wait(seconds: float, traffic: Traffic, what: str) -> None:
-    print(f"\n{what} ({seconds:.0f} s)", flush=True)
-    before = traffic.answered
-    time.sleep(seconds)
-    if traffic.answered == before:
-        raise ClaimsError("no request was answered: see `mlops endpoints`")
+def _wait(traffic: Traffic, answered: int, what: str) -> None:
+    """Wait until so many requests were answered."""
+    print(f"\n{what}", flush=True)
+    seen, since = traffic.answered, time.monotonic()
+    while traffic.answered < answered:
+        time.sleep(_LOOK_SECONDS)
+        if traffic.answered > seen:
+            seen, since = traffic.answered, time.monotonic()
+        elif time.monotonic() - since > _STALLED_SECONDS:
+            raise ClaimsError("no request is answered any more: see `mlops endpoints`")
 
 
 def _wait_for_alert() -> None:
@@ -194,7 +225,10 @@ def _wait_for_alert() -> None:
         done = subprocess.run(
             [sys.executable, "-m", "ml_service", *arguments], stdout=subprocess.PIPE, check=False
         )
-        if firing := [item for item in json.loads(done.stdout or "[]") if item["fires"]]:
+        found = json.loads(done.stdout or "null")
+        if not isinstance(found, list):
+            raise ClaimsError("`mlops monitor alerts` failed: its reason is above")
+        if firing := [item for item in found if item["fires"]]:
             for item in firing:
                 print(f"{item['name']}: {item['reason']}")
             return

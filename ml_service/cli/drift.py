@@ -94,7 +94,7 @@ def drift(
     ]
     labelled = with_labels(read_all(place, ["score"]).table, read_labels(place))
     over_time = outcomes(labelled, references, limits)
-    tell(reports, over_time, settings().home)
+    tell(reports, over_time, limits, settings().home)
     if html is not None:
         write_report(html, reports, over_time, now)
     if json:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from insurance_claims import telemetry
 from insurance_claims.monitoring.wire import MODEL_VERSION
+from insurance_claims.parameters import MonitoringParameters
 from ml_service.feedback.windows import Outcome, WindowReport
 from ml_service.monitoring.connection import folder_of
 from ml_service.monitoring.store import Store
@@ -22,7 +23,12 @@ DRIFTED_FEATURES = "drifted_features"
 _FLUSH_SECONDS = 10.0
 
 
-def tell(reports: Sequence[WindowReport], outcomes: Sequence[Outcome], home: Path) -> None:
+def tell(
+    reports: Sequence[WindowReport],
+    outcomes: Sequence[Outcome],
+    limits: MonitoringParameters,
+    home: Path,
+) -> None:
     """Send events ``drift`` and ``performance`` and the metric ``drifted_features``.
 
     They go to where APPLICATIONINSIGHTS_CONNECTION_STRING says, else into the store of this machine.
@@ -30,9 +36,10 @@ def tell(reports: Sequence[WindowReport], outcomes: Sequence[Outcome], home: Pat
     Args:
         reports: of windows.
         outcomes: over time.
+        limits: by which they were judged: an event of performance says where its limits are.
         home: local state.
     """
-    found = [*_drift(reports), *_performance(outcomes)]
+    found = [*_drift(reports), *_performance(outcomes, limits)]
     emitter = telemetry.emitter("monitoring")
     if emitter is None:
         store = Store(folder_of(home))
@@ -70,7 +77,7 @@ def _drift(reports: Sequence[WindowReport]) -> Iterator[Event]:
             yield _event(DRIFTED_FEATURES, about, figures, Kind.METRIC)
 
 
-def _performance(outcomes: Sequence[Outcome]) -> Iterator[Event]:
+def _performance(outcomes: Sequence[Outcome], limits: MonitoringParameters) -> Iterator[Event]:
     for item in outcomes:
         found = item.performance
         figures = {
@@ -80,12 +87,18 @@ def _performance(outcomes: Sequence[Outcome]) -> Iterator[Event]:
             "observed": found.observed,
             "calibration_error": found.calibration_error,
             "calibration_by_chance": found.calibration_by_chance,
+            "calibration_limit": found.calibration_by_chance + limits.calibration_error,
         }
         if found.gini is not None:
             figures |= {
                 "gini": found.gini.value,
                 "gini_low": found.gini.low,
                 "gini_high": found.gini.high,
+            }
+        if item.gini_before is not None:
+            figures |= {
+                "gini_before": item.gini_before,
+                "gini_limit": item.gini_before - limits.gini_loss,
             }
         if found.lift:
             figures["lift"] = found.lift[0]

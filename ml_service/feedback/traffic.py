@@ -63,14 +63,14 @@ class Traffic(threading.Thread):
             finally:
                 connection.close()
 
-    def write_labels(self, file: Path, first: int = 0) -> int:
+    def write_labels(self, file: Path, *parts: slice) -> int:
         """Write what became of rows as a file for ``mlops labels add``, and return how many they are.
 
         Args:
             file: to write.
-            first: request to begin with; those before it are left out.
+            parts: of the requests that were answered; all of them where none is given.
         """
-        known = self._labels[first:]
+        known = [request for part in parts or [slice(None)] for request in self._labels[part]]
         lines = [
             f"{request_id},{row},{target}"
             for request_id, targets in known

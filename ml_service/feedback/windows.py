@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from insurance_claims import schema
 from insurance_claims.data.content import read_version
-from insurance_claims.data.split import HOLDOUT, assign
+from insurance_claims.data.split import HOLDOUT, parts_of
 from insurance_claims.drift.features import SCORE, FeatureDrift, compare
 from insurance_claims.drift.performance import Performance, performance, shortfalls
 from insurance_claims.model import load_model
 from insurance_claims.monitoring.collected import MODEL_VERSION, TIME
 from insurance_claims.parameters import MonitoringParameters, SplitParameters
-from insurance_claims.schema import ID, TARGET
+from insurance_claims.schema import TARGET
 from ml_service.platforms.base import Platform, PlatformError
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Outcome:
         until: when its last one was.
         performance: of the labelled rows.
         shortfalls: why it is below what it may be.
+        gini_before: of the version when it was registered; None where the model does not say.
     """
 
     version: int
@@ -93,6 +94,7 @@ class Outcome:
     until: datetime
     performance: Performance
     shortfalls: tuple[str, ...]
+    gini_before: float | None
 
 
 class References:
@@ -123,7 +125,7 @@ class References:
         values = {
             feature: table[feature].to_numpy(dtype=np.float64) for feature in schema.FEATURE_NAMES
         }
-        unseen = table[assign(table[ID].to_numpy(), split) == HOLDOUT]
+        unseen = table[parts_of(table, split) == HOLDOUT]
         booster = load_model(self._platform.models.fetch(version))
         rows = unseen[list(schema.FEATURE_NAMES)].to_numpy(dtype=np.float64)
         values[SCORE] = booster.predict(rows)
@@ -175,9 +177,10 @@ def outcomes(
         version = int(own[MODEL_VERSION].iloc[0])
         target, score = (own[name].to_numpy(dtype=np.float64) for name in (TARGET, SCORE))
         figures = performance(target, score, limits)
-        reasons = shortfalls(figures, references.of(version).gini, limits)
+        before = references.of(version).gini
+        reasons = shortfalls(figures, before, limits)
         since, until = own[TIME].min().to_pydatetime(), own[TIME].max().to_pydatetime()
-        found.append(Outcome(version, since, until, figures, reasons))
+        found.append(Outcome(version, since, until, figures, reasons, before))
     return found
 
 

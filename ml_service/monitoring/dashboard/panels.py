@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from ml_service.monitoring.dashboard.cells import GAUGES, Events, Source
+from ml_service.monitoring.dashboard.performance import performance
 from ml_service.monitoring.dashboard.runs import training
 from ml_service.monitoring.dashboard.scoring import scoring
 from ml_service.monitoring.dashboard.span import Span, milliseconds
@@ -111,8 +112,7 @@ class Panels:
         """The newest drift of each feature by model version, largest first; of the month before the span's end."""
         newest = {
             (event.properties.get("model_version", ""), event.properties.get("feature", "")): event
-            for event in self._recent("drift", span)
-            if environment in (None, event.properties.get("environment", environment))
+            for event in self._recent("drift", span, environment)
         }
         versions: dict[str, list[dict[str, Any]]] = {}
         for (version, feature), event in newest.items():
@@ -129,6 +129,10 @@ class Panels:
         for features in versions.values():
             features.sort(key=lambda row: -(row["psi"] or 0.0))
         return {"versions": versions}
+
+    def performance(self, span: Span, environment: str | None) -> dict[str, Any]:
+        """How good versions turned out to be; of what was computed in the month before the span's end."""
+        return {"versions": performance(self._recent("performance", span, environment))}
 
     def alerts(self, span: Span, _: str | None) -> dict[str, Any]:
         """Those that are fired, and what was fired and resolved, newest first; of the month before the span's end."""
@@ -168,8 +172,12 @@ class Panels:
         whole_minutes = span.step % _MINUTE == timedelta()
         return self._sums if self._sums is not None and whole_minutes else self._events
 
-    def _recent(self, name: str, span: Span) -> Iterable[Event]:
-        return self._telemetry.events(name, min(span.since, span.until - _LOOK_BACK), span.until)
+    def _recent(self, name: str, span: Span, environment: str | None = None) -> Iterator[Event]:
+        since = min(span.since, span.until - _LOOK_BACK)
+        for event in self._telemetry.events(name, since, span.until):
+            # What does not say where it is of is of everywhere.
+            if environment in (None, event.properties.get("environment", environment)):
+                yield event
 
 
 def _by_process(points: Sequence[Point], metric: str) -> dict[str, dict[str, list[float]]]:

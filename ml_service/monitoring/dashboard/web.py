@@ -73,6 +73,7 @@ class Dashboard:
             "resources": panels.resources,
             "training": panels.training,
             "drift": panels.drift,
+            "performance": panels.performance,
             "alerts": panels.alerts,
             "deployments": panels.deployments,
             "rollout": panels.rollout,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from insurance_claims.monitoring import wire
+from insurance_claims.monitoring.observations import Observations
 from ml_service.cli import demo
-from ml_service.monitoring.connection import local_connection
+from ml_service.monitoring.connection import folder_of, local_connection
+from ml_service.monitoring.store import Store
+from ml_service.monitoring.telemetry import Event, Kind
 
 
 @pytest.fixture
@@ -41,3 +47,31 @@ def test_a_port_that_is_taken_ends_no_demo(
         assert local_connection(home) is None
     out = capsys.readouterr().out
     assert "there is no telemetry of this demo" in out and f"port {port}" in out
+
+
+def test_the_demo_waits_for_what_was_asked_last(
+    home: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "_DELIVERY_SECONDS", 0.1)
+    monkeypatch.setenv("MLOPS_TELEMETRY_SECONDS", "3600")
+    # Where nobody takes it, there is nothing to wait for.
+    demo._wait_for_telemetry(home)
+    with demo._monitor(home):
+        # A server that sends nothing does not hold it up for long.
+        monkeypatch.setenv("MLOPS_TELEMETRY_SECONDS", "0.05")
+        demo._wait_for_telemetry(home)
+        monkeypatch.setenv("MLOPS_TELEMETRY_SECONDS", "3600")
+        store = Store(folder_of(home))
+        seen = Observations.of([4.0], [0.03])
+        early, late = (
+            Event(Kind.EVENT, datetime.now(UTC) + after, wire.EVENT, wire.encode(seen))
+            for after in (-timedelta(seconds=1), timedelta(minutes=1))
+        )
+        store.add([early])
+        waiting = threading.Thread(target=demo._wait_for_telemetry, args=(home,), daemon=True)
+        waiting.start()
+        waiting.join(0.5)
+        assert waiting.is_alive()
+        store.add([late])
+        waiting.join(60)
+        assert not waiting.is_alive()

@@ -35,7 +35,7 @@ def _window(number: int, features: tuple[FeatureDrift, ...]) -> WindowReport:
 
 def _outcome(number: int, claims: int = 100, reasons: tuple[str, ...] = ()) -> Outcome:
     figures = Performance(2_000, claims, 0.04, 0.05, Interval(0.1, 0.05, 0.15), 0.01, 0.005, ())
-    return Outcome(3, NOW + number * HOUR, NOW + number * HOUR, figures, reasons)
+    return Outcome(3, NOW + number * HOUR, NOW + number * HOUR, figures, reasons, 0.25)
 
 
 def _decide(

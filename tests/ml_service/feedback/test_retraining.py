@@ -112,6 +112,23 @@ def test_rows_without_labels_are_nothing_to_learn_from(
     assert standin.runs == []
 
 
+def test_rows_of_a_clock_that_is_ahead_are_no_reason_yet(
+    place: Place, standin: StandIn, trained: Path
+) -> None:
+    for hours, seed in ((1, 5), (25, 6)):
+        collect(place, trained / "model", 2_000, at=NOW + hours * HOUR, seed=seed, shift=1.0)
+    assert not _retrain(place, standin, dry_run=True).decision.reasons
+    assert _retrain(place, standin, dry_run=True, now=NOW + 26 * HOUR).decision.reasons
+
+
+def test_windows_without_traffic_are_no_reason(
+    place: Place, standin: StandIn, trained: Path
+) -> None:
+    # One of the newest three windows has rows of another population; in the others nobody asked.
+    collect(place, trained / "model", 2_000, at=NOW - 40 * HOUR, shift=1.0)
+    assert _retrain(place, standin).decision.describe() == "no retraining is needed"
+
+
 def test_rows_like_before_are_no_reason(place: Place, standin: StandIn, trained: Path) -> None:
     collect(place, trained / "model", 2_000)
     assert _retrain(place, standin).decision.describe() == "no retraining is needed"

@@ -40,6 +40,18 @@ def test_doubles_count_once_and_versions_each_for_themselves(place: Place, train
     assert (len(found.table), found.doubles) == (1000, 500)
 
 
+def test_rows_of_a_clock_that_is_ahead_are_kept_and_wait_for_their_time(
+    place: Place, trained: Path
+) -> None:
+    collect(place, trained / "model", 250, at=NOW - HOUR, seed=5)
+    # The next day, and the year before: both clocks are wrong.
+    collect(place, trained / "model", 500, at=NOW + 30 * HOUR, seed=6)
+    collect(place, trained / "model", 750, at=NOW - 400 * 24 * HOUR, seed=7)
+    assert len(read_rows(place, NOW - 24 * HOUR, NOW).table) == 250
+    assert len(read_rows(place, NOW, NOW + 48 * HOUR).table) == 500
+    assert len(read_all(place).table) == 1500
+
+
 def test_nothing_was_collected(place: Place) -> None:
     assert read_rows(place, NOW - HOUR, NOW).table.empty
     assert read_all(place, ["request_id"]).table.empty

@@ -64,4 +64,6 @@ def test_labels_are_of_the_requests_that_were_answered(url: str, tmp_path: Path)
     per_request = labels.groupby("request_id").size()
     assert set(per_request) == {len(_Scores.asked[0])}
     assert {len(row) for row in _Scores.asked[0]} == {len(schema.FEATURE_NAMES)}
-    assert traffic.write_labels(tmp_path / "later.csv", first=1) == rows - per_request.iloc[0]
+    parts = slice(1), slice(2, None)
+    assert traffic.write_labels(tmp_path / "parts.csv", *parts) == rows - per_request.iloc[0]
+    assert "request-3" not in set(pd.read_csv(tmp_path / "parts.csv")["request_id"])

@@ -98,7 +98,7 @@ def test_both_are_sent_as_telemetry(
     monkeypatch.delenv("APPLICATIONINSIGHTS_CONNECTION_STRING", raising=False)
     labels = collect(place, trained / "model", 3_000, shift=1.0)
     report, found = _judged(place, standin), _outcomes(place, standin, labels)
-    tell([report], found, tmp_path)
+    tell([report], found, LIMITS, tmp_path)
     store = Store(folder_of(tmp_path))
     events = {event.properties["feature"]: event for event in store.events("drift", NOW - HOUR)}
     assert events.keys() == {SCORE, *schema.FEATURE_NAMES}
@@ -112,6 +112,11 @@ def test_both_are_sent_as_telemetry(
     [event] = store.events("performance", NOW - HOUR, where={"model_version": "3"})
     assert event.measurements["claims"] == labels["target"].sum()
     assert event.measurements["gini_low"] < event.measurements["gini"]
+    [outcome] = found
+    beyond = event.measurements["calibration_limit"] - event.measurements["calibration_by_chance"]
+    assert beyond == pytest.approx(LIMITS.calibration_error)
+    assert event.measurements["gini_before"] == outcome.gini_before == 0.25
+    assert event.measurements["gini_limit"] == pytest.approx(0.25 - LIMITS.gini_loss)
 
 
 class _Page(HTMLParser):

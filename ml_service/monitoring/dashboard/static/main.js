@@ -4,15 +4,19 @@ import { Refused, ask } from "./api.js";
 import * as controls from "./controls.js";
 import * as format from "./format.js";
 import * as operations from "./operations.js";
+import * as performance from "./performance.js";
 import * as scoring from "./scoring.js";
 import { element, place } from "./tables.js";
 
-const NAMES = ["status", "scoring", "resources", "training", "drift", "alerts", "deployments", "rollout"];
+const NAMES = [
+  "status", "scoring", "resources", "training", "drift", "performance", "alerts", "deployments", "rollout",
+];
 const AGAIN_SECONDS = 3;
 const connection = document.getElementById("connection");
 // What is shown of a panel before its first answer.
 const latest = {
   drift: { versions: {} },
+  performance: { versions: {} },
   training: { runs: [] },
   alerts: { fired: [], rows: [] },
   deployments: { marks: [] },
@@ -56,6 +60,7 @@ function draw(query = controls.query()) {
   scoring.sideBySide(latest.scoring, latest.rollout.rollouts);
   operations.resources(latest.resources, latest.scoring, here, view);
   operations.drift(latest.drift, view);
+  performance.draw(latest.performance, here, view);
   operations.training(latest.training, view);
   operations.alerts(latest.alerts);
   operations.deployments(latest.deployments);

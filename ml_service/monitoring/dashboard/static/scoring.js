@@ -119,7 +119,7 @@ function histogram({ edges }, versions, view) {
     });
   const filled = edges.filter((_, at) => versions.some(([, v]) => v.histogram[at + 1] > 0));
   const range = filled.length ? [Math.log10(filled[0]) - 0.1, Math.log10(filled.at(-1)) + 0.1] : null;
-  const axis = { type: "log", title: { text: "predicted probability" }, tickformat: ".3~g", range };
+  const axis = { type: "log", dtick: "D2", title: { text: "predicted probability" }, tickformat: ".3~g", range };
   const layout = { xaxis: axis, yaxis: { ticksuffix: "%" }, margin: { b: 48 } };
   charts.draw("histogram", traces, { layout, view, label: "Distribution of scores", empty: "No row was scored in this time." });
 }

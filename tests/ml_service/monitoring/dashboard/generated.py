@@ -114,6 +114,37 @@ def drift(time: datetime) -> Iterator[Event]:
         yield event(time, "drift", figures, feature=feature, model_version=str(PRODUCTION))
 
 
+def judged(
+    time: datetime,
+    version: int,
+    since: datetime,
+    until: datetime,
+    gini: float,
+    before: float = 0.27,
+) -> Event:
+    """What was said at a moment of the rows of a stretch, whose claims are known."""
+    lost = max(before - gini, 0.0)
+    figures = {
+        **{"rows": 12_000.0, "claims": 440.0, "lift": 1 + 5 * gini},
+        **{"gini": gini, "gini_low": gini - 0.05, "gini_high": gini + 0.05},
+        **{"gini_before": before, "gini_limit": before - 0.05},
+        **{"calibration_error": 0.004 + lost / 5, "calibration_by_chance": 0.005},
+        "calibration_limit": 0.015,
+    }
+    said = {"model_version": str(version), "since": since.isoformat(), "until": until.isoformat()}
+    return event(time, "performance", figures, **said)
+
+
+def performance(now: datetime, length: timedelta) -> Iterator[Event]:
+    """A version whose customers change, and the canary that was trained on them."""
+    stretch = length / 6
+    ginis = {PRODUCTION: (0.262, 0.271, 0.255, 0.243, 0.198, 0.182), CANARY: (0.274, 0.281)}
+    for version, values in ginis.items():
+        for number, gini in enumerate(values, 6 - len(values)):
+            since = now - length + number * stretch
+            yield judged(now, version, since, since + stretch * 0.98, gini)
+
+
 def alerts(time: datetime) -> Iterator[Event]:
     """One that was resolved, and one that stands."""
     for minutes, name, key, state, severity, reason in (
@@ -137,6 +168,7 @@ def everything(now: datetime, length: timedelta, every: timedelta) -> Sequence[E
         *training(now - length * 0.6, "f00d00000002", failed=True),
         *training(now - length * 0.45, "f00d00000003"),
         *drift(now - length / 10),
+        *performance(now, length),
         *alerts(now - length / 2),
     ]
 

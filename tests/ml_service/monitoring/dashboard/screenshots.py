@@ -15,11 +15,17 @@ from tests.ml_service.monitoring.dashboard.test_page import wait
 
 IMAGES = Path(__file__).resolve().parents[4] / "docs" / "images"
 LENGTH = timedelta(hours=20)
+SCROLL = """id => {
+    const top = document.getElementById(id).closest('section, main').getBoundingClientRect().top;
+    scrollBy(0, top - document.querySelector('header').offsetHeight - 12);
+}"""
 PICTURES = {
-    "dashboard-light": (1280, 1150, "light"),
-    "dashboard-dark": (1280, 1150, "dark"),
-    "dashboard-phone": (390, 844, "light"),
+    "dashboard-light": (1280, 1150, "light", "tiles"),
+    "dashboard-dark": (1280, 1150, "dark", "tiles"),
+    "dashboard-phone": (390, 844, "light", "tiles"),
+    "dashboard-performance": (1280, 800, "light", "gini"),
 }
+"""Width, height, colors, and what is scrolled to."""
 
 
 def main() -> None:
@@ -29,13 +35,14 @@ def main() -> None:
         sink = RunningSink(Path(home), operations=operations(now, LENGTH))
         sink.store.add(everything(now, LENGTH, timedelta(seconds=60)))
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"))
-        for name, (width, height, scheme) in PICTURES.items():
+        for name, (width, height, scheme, shown) in PICTURES.items():
             page = browser.new_page(
                 viewport={"width": width, "height": height},
                 color_scheme=scheme,  # type: ignore[arg-type]
             )
             page.goto(f"{sink.connection.endpoint}/#range=24h")
             wait(page, "document.getElementById('versions').innerText.includes('canary')")
+            page.evaluate(SCROLL, shown)
             page.wait_for_timeout(500)
             path = IMAGES / f"{name}.png"
             page.screenshot(path=path)

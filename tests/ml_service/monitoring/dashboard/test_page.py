@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CHARTS = (
     *("scores", "histogram", "shares", "requests", "errors", "latency", "refused"),
-    *("drift", "cpu", "memory", "training"),
+    *("drift", "gini", "calibration", "lift", "cpu", "memory", "training"),
 )
 LIVE = "#connection[data-state=live]"
 LOST = "#connection[data-state=lost]"
@@ -148,6 +148,29 @@ def test_every_chart_shows_what_was_sent(shown: RunningSink, page: Page) -> None
     assert f"{total:,}" in tiles and "1 fired" in tiles
 
 
+def test_performance_is_drawn_with_what_it_is_compared_with(shown: RunningSink, page: Page) -> None:
+    sent = ask(shown, "performance", range="1h")["versions"]
+    for chart, field in (("gini", "gini"), ("calibration", "calibration_error"), ("lift", "lift")):
+        traces = _traces(page, chart)
+        for version, rows in sent.items():
+            assert traces[f"version {version}"]["y"] == [row[field] for row in rows]
+        lines = set(traces) - {f"version {version}" for version in sent}
+        expected = {"gini": {"at registration", "limit"}, "calibration": {"by chance", "limit"}}
+        assert lines == expected.get(chart, set())
+    gini = _traces(page, "gini")
+    for name, field in (("at registration", "gini_before"), ("limit", "gini_limit")):
+        assert {y for y in gini[name]["y"] if y} == {row[field] for row in sent["3"]}
+    # One line for both versions, each over its own time.
+    ends = [x for x in gini["limit"]["x"] if x]
+    assert ends[0] < sent["3"][0]["since"] and gini["limit"]["y"].count(None) == len(sent)
+    low, high = page.evaluate(
+        "(() => { const {array, arrayminus} = document.getElementById('gini').data.at(-1).error_y;"
+        " return [arrayminus, array]; })()"
+    )
+    assert low == high == [pytest.approx(0.05)] * len(sent["4"])
+    assert "version 4: newest 0.281" in (page.get_attribute("#gini", "aria-label") or "")
+
+
 def test_tables_show_versions_rollout_runs_alerts_and_deployments(page: Page) -> None:
     versions = page.inner_text("#versions")
     assert "version 3, production" in versions and "version 4, canary" in versions
@@ -210,6 +233,7 @@ def test_two_pages_follow_what_comes_and_a_sink_that_ends_and_begins_again(
     for page in pages:
         assert {_empty(page, chart) != "" for chart in CHARTS} == {True}
         assert "No drift was computed: mlops monitor drift" in _empty(page, "drift")
+        assert "mlops labels add FILE" in _empty(page, "gini")
     seen = Observations.of([5.0] * 7, [0.04] * 7)
     sink.store.add([observations(datetime.now(UTC) - timedelta(seconds=30), 5, seen)])
     for page in pages:

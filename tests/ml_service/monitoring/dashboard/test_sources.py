@@ -101,6 +101,8 @@ def test_the_same_panels_are_made_of_log_analytics(azure_panels: tuple[Emitter, 
     said = {"step": "train", "pipeline_run_id": "f00d"}
     emitter.event("step_started", said)
     emitter.exception(ValueError("column ps_ind_01 is gone"), said)
+    between = {"since": "2026-08-21T12:00:00+00:00", "until": "2026-08-22T12:00:00+00:00"}
+    emitter.event("performance", {"model_version": "7", **between}, {"gini": 0.25})
     emitter.event("step_ended", {**said, "outcome": "failed"}, {"seconds": 2.0})
     assert emitter.flush(20)
     now = datetime.now(UTC)
@@ -114,4 +116,6 @@ def test_the_same_panels_are_made_of_log_analytics(azure_panels: tuple[Emitter, 
     [run] = panels.training(span, None)["runs"]
     assert (run["id"], run["outcome"]) == ("f00d", "failed")
     assert run["steps"][0]["error"] == "ValueError: column ps_ind_01 is gone"
+    [judged] = panels.performance(span, None)["versions"]["7"]
+    assert (judged["gini"], judged["lift"]) == (0.25, None)
     assert panels.ahead(now) is None

@@ -26,11 +26,15 @@ from tests.ml_service.monitoring.dashboard.generated import (
     CANARY,
     PRODUCTION,
     event,
+    judged,
     observations,
     training,
 )
 
-PANELS = ("scoring", "resources", "training", "drift", "alerts", "deployments", "rollout")
+PANELS = (
+    *("scoring", "resources", "training", "drift", "performance"),
+    *("alerts", "deployments", "rollout"),
+)
 
 
 def get(sink: RunningSink, path: str, host: str | None = None) -> tuple[int, dict[str, str], bytes]:
@@ -65,6 +69,11 @@ def _production(sink: RunningSink, name: str) -> Any:
     totals = versions.get(str(PRODUCTION), {}).get("totals")
     # Sums of floating point numbers depend on their order.
     return totals and {**totals, "score_mean": round(totals["score_mean"], 12)}
+
+
+def _requests(sink: RunningSink, name: str) -> dict[str, int]:
+    versions = ask(sink, "scoring", range=name)["versions"]
+    return {number: found["totals"]["requests"] for number, found in versions.items()}
 
 
 @pytest.fixture
@@ -159,6 +168,35 @@ def test_drift_is_the_newest_of_each_feature_largest_first(own: RunningSink) -> 
     ]
 
 
+def test_performance_is_what_was_said_last_of_each_stretch(own: RunningSink) -> None:
+    now = datetime.now(UTC)
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    own.store.add(
+        [
+            # Judged once, and then again in stretches that begin elsewhere; what was long ago was not judged again.
+            judged(now - day, 3, now - 90 * day, now - 89 * day, 0.25),
+            judged(now - day, 3, now - 9 * hour, now - 5 * hour, 0.20),
+            judged(now - day, 3, now - 5 * hour, now - 4 * hour, 0.21),
+            judged(now - hour, 3, now - 9 * hour, now - 7 * hour, 0.22),
+            judged(now - hour, 3, now - 6 * hour, now - 4 * hour, 0.23),
+            # A single request takes no time.
+            judged(now - day, 4, now - hour, now - hour, 0.26),
+            judged(now - hour, 4, now - hour, now - hour, 0.27),
+            event(now, "performance", {"gini": 0.9}, model_version="3", since="yesterday"),
+        ]
+    )
+    found = ask(own, "performance", range="15m")["versions"]
+    assert [row["gini"] for row in found["3"]] == [0.25, 0.22, 0.23]
+    assert [row["gini"] for row in found["4"]] == [0.27]
+    newest = found["3"][-1]
+    assert newest["until"] - newest["since"] == 2 * 3.6e6
+    assert (newest["gini_before"], newest["rows"], newest["gini_low"]) == (
+        0.27,
+        12_000,
+        0.23 - 0.05,
+    )
+
+
 def test_alerts_that_were_resolved_do_not_stand(shown: RunningSink) -> None:
     found = ask(shown, "alerts", range="15m")
     assert [(row["name"], row["key"]) for row in found["fired"]] == [("drift", "ps_car_13")]
@@ -200,6 +238,7 @@ def test_without_telemetry_every_panel_is_empty(own: RunningSink) -> None:
     assert found["resources"]["process_memory_mb"]["processes"] == {}
     assert found["training"] == {"runs": []}
     assert found["drift"] == {"versions": {}}
+    assert found["performance"] == {"versions": {}}
     assert found["alerts"] == {"fired": [], "rows": []}
     assert found["deployments"] == {"marks": []}
     assert found["rollout"] == {"rollouts": []}
@@ -223,6 +262,24 @@ def test_events_of_the_future_are_left_out_and_said(tmp_path: Path) -> None:
     assert until(seen_later)
     assert abs(ask(own, "status")["ahead"] / 1000 - ahead.timestamp()) <= 60
     own.stop()
+
+
+def test_two_monitors_of_one_state_say_the_same(own: RunningSink) -> None:
+    moment = datetime.now(UTC) - timedelta(minutes=5)
+    seen = Observations.of([4.0] * 9, [0.03] * 9)
+    own.store.add([observations(moment, version, seen) for version in (PRODUCTION, CANARY)])
+    other = RunningSink(own.home)
+    try:
+        assert other.connection.key == own.connection.key
+        for sink in (own, other):
+            for name in ("1h", "24h"):
+                # Both add up to the same sums: each event once.
+                assert until(lambda: _requests(sink, name) == {"3": 9, "4": 9})
+        own.store.add([observations(moment, PRODUCTION, seen)])
+        for sink in (own, other):
+            assert until(lambda: _requests(sink, "24h") == {"3": 18, "4": 9})
+    finally:
+        other.stop()
 
 
 @pytest.mark.parametrize("query", ["range=1y", "since=2026-01-01", "since=b&until=a"])
