@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from bootstrap.errors import BootstrapError, UsageError
 
 ANSWERS_FILE = ".template.json"
-PROBLEMS = ("classification", "regression", "forecasting")
+CLASSIFICATION = "classification"
+PROBLEMS = (CLASSIFICATION, "regression", "forecasting")
 _LONGEST_DESCRIPTION = 200
 
 
@@ -21,12 +22,12 @@ class Answers:
         name: of its package.
         description: one line, for its README and its packaging; empty for the template's.
         problem: what is predicted.
-        example: whether challenges and the experiment's notebook are kept.
+        example: whether challenges and the experiment's notebook are kept, which are about a classification.
     """
 
     name: str
     description: str = ""
-    problem: str = "classification"
+    problem: str = CLASSIFICATION
     example: bool = True
 
 
@@ -38,11 +39,6 @@ def check_answers(answers: Answers) -> None:
     """
     if answers.problem not in PROBLEMS:
         raise UsageError(f"{answers.problem!r} is no problem: give one of {', '.join(PROBLEMS)}")
-    if answers.problem != "classification":
-        raise UsageError(
-            f"the template has no {answers.problem}: its target is 0 or 1, and its gate compares Gini and calibration. "
-            "Give --problem classification, or leave it out"
-        )
     if len(answers.description) > _LONGEST_DESCRIPTION:
         raise UsageError(
             f"the description has {len(answers.description)} characters: give {_LONGEST_DESCRIPTION} at most"

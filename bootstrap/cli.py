@@ -7,7 +7,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from bootstrap.answers import PROBLEMS, Answers
+from bootstrap.answers import CLASSIFICATION, PROBLEMS, Answers
 from bootstrap.errors import BootstrapError, UsageError
 from bootstrap.project import TEMPLATE_BRANCH, Made, make_project
 from bootstrap.template import ROOT
@@ -23,13 +23,15 @@ def main(arguments: list[str]) -> int:
     asked = _parser().parse_args(arguments)
     try:
         if asked.upgrade is not None:
-            if asked.name or asked.directory or asked.description or asked.without_example:
+            given = (asked.name, asked.directory, asked.description, asked.problem)
+            if any(given) or asked.without_example:
                 raise UsageError("--upgrade takes the answers that the project was made with")
             return _say_upgraded(upgrade(asked.upgrade), asked.upgrade)
         if not asked.name or asked.directory is None:
             raise UsageError("give --name NAME and --directory DIR, or --upgrade DIR")
         example = not asked.without_example
-        answers = Answers(asked.name, asked.description or "", asked.problem, example)
+        problem = asked.problem or CLASSIFICATION
+        answers = Answers(asked.name, asked.description or "", problem, example)
         _say_made(make_project(answers, asked.directory), answers)
     except BootstrapError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--directory", type=Path, metavar="DIR", help="a new or an empty folder")
     parser.add_argument("--description", metavar="TEXT", help="one line for the README")
     parser.add_argument(
-        "--problem", choices=PROBLEMS, default=PROBLEMS[0], help="what is predicted"
+        "--problem", choices=PROBLEMS, help=f"what is predicted; {CLASSIFICATION} if not given"
     )
     parser.add_argument(
         "--without-example",

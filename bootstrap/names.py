@@ -90,10 +90,10 @@ class Renamer:
 
 
 _BASES = re.compile(
-    rf'("baseName":\s*{{\s*"value":\s*"){TEMPLATE_BASE}(?=")'
-    rf"|(?<![\w-]){TEMPLATE_BASE}(?=-(?:dev|test|prod)\b)"
+    rf'("baseName":\s*(?:{{\s*"value":\s*)?"){TEMPLATE_BASE}(?=")'
+    rf"|(?<!\w)(?<!insurance-){TEMPLATE_BASE}(?=-(?:dev|test|prod)\b)"
 )
-"""Names of Azure resources: in parameter files, and as resource groups in documents."""
+"""Names of Azure resources: in parameter files and their like, and as resources of an environment."""
 
 
 def check_name(name: str, taken: dict[str, str]) -> None:

@@ -6,10 +6,11 @@ import json
 import re
 from dataclasses import replace
 
-from bootstrap.answers import ANSWERS_FILE, Answers, to_json
+from bootstrap.answers import ANSWERS_FILE, CLASSIFICATION, Answers, to_json
 from bootstrap.errors import BootstrapError
 from bootstrap.markdown import Without
 from bootstrap.names import Renamer
+from bootstrap.problems import with_problem
 from bootstrap.template import File
 
 TEMPLATE_ONLY = ("bootstrap", "tests/bootstrap")
@@ -21,7 +22,10 @@ EXAMPLE_ONLY = (
     "notebooks/01_experiment.ipynb",
     "tests/test_notebook.py",
 )
-"""What is about the example alone. Its schema and synthetic rows stay: every step and test runs on them."""
+"""What is about the example alone, which is a classification.
+
+Its schema and synthetic rows stay: every step and test runs on them.
+"""
 
 
 def render(files: list[File], answers: Answers, commit: str) -> list[File]:
@@ -33,13 +37,15 @@ def render(files: list[File], answers: Answers, commit: str) -> list[File]:
         commit: of the template.
 
     Raises:
-        BootstrapError: two files would be the same one where upper and lower case are.
+        BootstrapError: two files would be the same one where upper and lower case are, or the template does not hold
+            what another problem replaces.
     """
-    dropped = TEMPLATE_ONLY + (() if answers.example else EXAMPLE_ONLY)
+    example = answers.example and answers.problem == CLASSIFICATION
+    dropped = TEMPLATE_ONLY + (() if example else EXAMPLE_ONLY)
     without = Without(dropped)
     renamer = Renamer(answers.name)
     made = [File(ANSWERS_FILE, to_json(answers, commit))]
-    for file in files:
+    for file in with_problem(files, answers.problem):
         if without.holds(file.path):
             continue
         text = file.text

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SHORT = "fig"
 LONG = "a_name_with_as_many_letters_as_there_may"
+OPTIONS = ("--description", 'Our "first" one', "--problem", "regression", "--without-example")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -67,8 +68,7 @@ def made(bootstrap: Run, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         if name not in folders:
             folder = tmp_path_factory.mktemp(name) / "project"
             # One as a newcomer makes it, the other with every option.
-            options = ["--description", 'Our "first" one'] if name == LONG else []
-            options += ["--without-example"] if name == LONG else []
+            options = OPTIONS if name == LONG else ()
             result = bootstrap("--name", name, "--directory", str(folder), *options)
             assert result.returncode == 0, result.stderr
             folders[name] = folder

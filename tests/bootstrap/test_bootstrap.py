@@ -6,6 +6,7 @@ import configparser
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -16,7 +17,8 @@ import pytest
 
 from bootstrap.names import TEMPLATE, forms
 from bootstrap.template import ROOT
-from tests.bootstrap.conftest import LONG, SHORT, Run, inside
+from tests.bootstrap.conftest import LONG, SHORT, Run
+from tests.bootstrap.environment import give_environment, make
 
 Made = Callable[[str], Path]
 
@@ -100,7 +102,7 @@ def test_the_first_commit_holds_everything(made: Made, name: str) -> None:
 def test_options_are_in_the_project(made: Made) -> None:
     project = made(LONG)
     kept = json.loads((project / ".template.json").read_text())
-    assert (kept["name"], kept["example"]) == (LONG, False)
+    assert (kept["name"], kept["problem"], kept["example"]) == (LONG, "regression", False)
     assert (project / "README.md").read_text().splitlines()[2] == 'Our "first" one'
     packaging = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     assert packaging["description"] == 'Our "first" one'
@@ -119,29 +121,26 @@ def test_the_patches_of_the_challenges_apply(made: Made) -> None:
         assert result.returncode == 0, result.stderr
 
 
-def test_a_project_runs_its_own_demo(made: Made, tmp_path: Path) -> None:
-    """In short: so few rows decide nothing, and the gate says so."""
-    command = [sys.executable, "-m", "ml_service", "demo", "--rows", "1500"]
-    environment = inside(made(LONG), MLOPS_HOME=str(tmp_path))
-    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-2000:]
-    assert f"{LONG} version 1: 1,500 rows" in result.stdout
-    assert f"{LONG}/parameters.yml" in result.stdout
-    assert "The gate refused the model" in result.stdout
+@pytest.mark.parametrize("name", [SHORT, LONG])
+def test_a_project_passes_both_commands_of_its_readme(
+    made: Made, name: str, database: Path, tmp_path: Path
+) -> None:
+    """In short: few rows decide nothing, and the gate says so; lint is looked at above; of its tests, a few."""
+    project = tmp_path / "project"
+    shutil.copytree(made(name), project, symlinks=True)
+    give_environment(project)
+    (project / ".mlops").mkdir()
+    shutil.copy(database, project / ".mlops")
 
+    said = make(project, "demo", "DATA=data/sample.csv")
+    assert f"{name} version 1: 500 rows" in said
+    assert f"{name}/parameters.yml" in said
+    assert "The gate refused the model" in said
 
-def test_a_project_passes_its_own_tests(made: Made) -> None:
-    """In short: those of the documents look at the whole project."""
-    project = made(LONG)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly"]
-    result = subprocess.run(
-        [*command, "tests/docs/test_docs.py"],
-        cwd=project,
-        env=inside(project),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
+    short = f"tests/docs/test_docs.py tests/{name}/evaluate/test_metrics.py"
+    said = make(project, "test", "WORKERS=0", "MAKE=true", f"TESTS={short}")
+    assert re.search(r"^\d+ passed", said, re.MULTILINE)
+    shutil.rmtree(project)
 
 
 def test_the_same_name_gives_the_same_project(
@@ -166,13 +165,12 @@ def test_the_same_name_gives_the_same_project(
         (["--name", "churn", "--directory", "full/file"], "is a file"),
         (["--name", "churn", "--directory", "full/file/new"], "nothing can be made in"),
         (["--name", "churn", "--directory", "TEMPLATE/new"], "inside the template"),
-        (["--name", "churn", "--directory", "new", "--problem", "forecasting"], "no forecasting"),
-        (["--name", "churn", "--directory", "new", "--problem", "regression"], "no regression"),
         (["--name", "churn", "--directory", "new", "--problem", "clustering"], "invalid choice"),
         (["--name", "churn"], "give --name"),
         (["--directory", "new"], "give --name"),
         ([], "give --name"),
         (["--upgrade", "full", "--name", "churn"], "--upgrade takes the answers"),
+        (["--upgrade", "full", "--problem", "regression"], "--upgrade takes the answers"),
         (["--upgrade", "full"], "no project that bootstrap made"),
         (["--upgrade", "nowhere"], "no project that bootstrap made"),
     ],

@@ -43,6 +43,13 @@ def test_names_of_azure_resources_are_renamed_and_words_are_not() -> None:
     ).replace("claims-dev", "customer-dev")
 
 
+def test_names_of_azure_resources_in_code_are_renamed_too() -> None:
+    text = 'given = {"baseName": "claims"}; "adf-claims-test-1" "insurance-claims-dev"'
+    assert Renamer("customer_churn")(text) == (
+        'given = {"baseName": "customer"}; "adf-customer-test-1" "customer-churn-dev"'
+    )
+
+
 @pytest.mark.parametrize("name", ["fig", "a_b", "x" * 40, "a_" * 19 + "bb", "Churn2"])
 def test_forms_are_within_azures_limits(name: str) -> None:
     found = forms(name)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 
@@ -14,6 +15,7 @@ from bootstrap.errors import BootstrapError, UsageError
 from bootstrap.markdown import Without
 from bootstrap.render import EXAMPLE_ONLY, render
 from bootstrap.template import ROOT, File, ignored, read_template, write_files
+from tests.bootstrap.conftest import LONG
 
 
 def rendered(*files: File, **answers: object) -> dict[str, str]:
@@ -129,8 +131,6 @@ make demo
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        (Answers("churn", problem="regression"), "no regression"),
-        (Answers("churn", problem="forecasting"), "no forecasting"),
         (Answers("churn", problem="clustering"), "no problem"),
         (Answers("churn", "two\nlines"), "one line"),
         (Answers("churn", "`code`"), "plain text"),
@@ -143,7 +143,7 @@ def test_what_cannot_be_made_is_refused(answers: Answers, reason: str) -> None:
 
 
 def test_answers_are_kept() -> None:
-    answers = Answers("churn", "Who leaves?", example=False)
+    answers = Answers("churn", "Who leaves?", "forecasting", example=False)
     check_answers(answers)
     assert from_json(to_json(answers, "abc").decode()) == answers
 
@@ -170,6 +170,45 @@ def test_line_ends_of_windows_are_not_taken_along(tmp_path: Path) -> None:
     (tmp_path / ".gitignore").write_bytes(b"x/\r\n")
     (tmp_path / "pyproject.toml").write_bytes(b"a = 1\r\n")
     assert [file.content for file in read_template(tmp_path)] == [b"x/\n", b"a = 1\n"]
+
+
+def test_a_checkout_without_links_has_them_in_the_project(tmp_path: Path) -> None:
+    """As git makes one on Windows: a file says where the link leads."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True
+        ).stdout
+
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "link").write_text("a/file")
+    git("init", "--quiet")
+    git("add", "pyproject.toml")
+    blob = git("hash-object", "-w", "link").strip()
+    git("update-index", "--add", "--cacheinfo", f"120000,{blob},link")
+    assert read_template(tmp_path)[0] == File("link", b"a/file", link=True)
+
+
+def is_path_on_windows(path: str) -> bool:
+    """Whether Windows takes it, below a folder of 60 characters."""
+    parts = PureWindowsPath(path).parts
+    odd = any(re.search(r'[<>:"|?*\x00-\x1f]|[. ]$', part) for part in parts)
+    reserved = any(PureWindowsPath(part).is_reserved() for part in parts)
+    return "/".join(parts) == path and not odd and not reserved and len(path) < 200
+
+
+def test_every_path_is_one_on_windows(template: Path) -> None:
+    made = render(read_template(template), Answers(LONG), "abc")
+    assert len(made) > 500
+    assert [file.path for file in made if not is_path_on_windows(file.path)] == []
+
+
+@pytest.mark.parametrize(
+    "path", ["a\\b.py", "docs/aux.md", "a:b", "docs./a", "why?.md", "a/" * 100 + "b"]
+)
+def test_what_is_no_path_on_windows(path: str) -> None:
+    assert not is_path_on_windows(path)
 
 
 def test_a_folder_that_is_no_template_is_refused(tmp_path: Path) -> None:

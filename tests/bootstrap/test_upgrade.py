@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bootstrap.problems import CHANGES, SAMPLE
 from bootstrap.template import ROOT
 from tests.bootstrap.conftest import Run
 
@@ -176,6 +177,34 @@ def test_the_options_are_those_that_the_project_was_made_with(
     ).stdout
     assert shown.startswith("# Churn: new\n\nWho leaves\n")
     assert json.loads(shown[shown.index("{") :])["description"] == "Who leaves"
+
+
+def test_a_project_stays_of_its_problem(command: Run, small: Path, tmp_path: Path) -> None:
+    for path in {SAMPLE, *(change.path for change in CHANGES["forecasting"])}:
+        (small / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, small / path)
+    folder = tmp_path / "forecast"
+    made = command("--name", "churn", "--directory", str(folder), "--problem", "forecasting")
+    assert made.returncode == 0, made.stderr
+    change(small / "insurance_claims" / "schema.py", 'ID = "id"', 'ID = "number"')
+    result = command("--upgrade", str(folder))
+    assert result.returncode == 0, result.stderr
+    assert "1 file changed, 1 insertion(+), 1 deletion(-)" in result.stdout
+
+
+def test_git_may_write_line_ends_of_windows(
+    command: Run, small: Path, project: Path, git: Git
+) -> None:
+    git("config", "core.autocrlf", "true")
+    schema = project / "churn" / "schema.py"
+    schema.unlink()
+    git("checkout", "--", ".")
+    assert b"\r\n" in schema.read_bytes()
+    change(small / "insurance_claims" / "schema.py", "LINE_3 = 3\n", "")
+    result = command("--upgrade", str(project))
+    assert result.returncode == 0, result.stderr
+    assert "1 file changed, 1 deletion(-)" in result.stdout
+    assert "\r" not in git("cat-file", "blob", "template-upgrade:churn/schema.py")
 
 
 def test_what_cannot_be_upgraded_is_refused_and_unchanged(
