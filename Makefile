@@ -19,15 +19,19 @@ help: ## List the tasks
 demo: $(VENV)/.local ## The whole loop on this machine: data, training, gate, endpoint, smoke test (DATA=FILE for your own)
 	@$(BIN)/mlops demo $(if $(DATA),--data "$(DATA)")
 
-# Tests wait for processes about a third of their time: one worker more than there are cores.
-WORKERS ?= $$($(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
+# Tests wait for processes about half of their time: two workers a core.
+WORKERS ?= $$($(BIN)/python -c 'import os; print(2 * (os.cpu_count() or 1))')
 
 # For CI: RESULTS=DIR writes the results and the coverage there; TESTS=PATH runs a part.
 REPORTS = --junitxml "$(RESULTS)/junit.xml" --cov --cov-report "xml:$(RESULTS)/coverage.xml"
 
+# Lint needs one core for a while, and runs beside the tests. What it finds is said at once, and again at the end.
 .PHONY: test
-test: lint $(VENV)/.test ## Lint, types, import rules and every test
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(RESULTS),$(REPORTS)) $(TESTS)
+test: $(VENV)/.test ## Lint, types, import rules and every test
+	@{ $(MAKE) --no-print-directory lint >$(VENV)/lint.log 2>&1 || { cat $(VENV)/lint.log; exit 1; }; } & lint=$$!; \
+	trap "pkill -P $$lint || true" EXIT; \
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(if $(RESULTS),$(REPORTS)) $(TESTS); tests=$$?; \
+	wait $$lint; linted=$$?; cat $(VENV)/lint.log; exit $$((tests || linted))
 
 .PHONY: lint
 lint: $(VENV)/.test ## flake8, ruff format --check, mypy --strict, import-linter

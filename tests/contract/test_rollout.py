@@ -32,6 +32,8 @@ from ml_service.rollout.errors import RolloutError
 from ml_service.rollout.moves import stage_routing
 from ml_service.rollout.plan import Plan, load_plan
 from ml_service.rollout.state import Phase, Rollout
+from ml_service.settings import settings
+from tests.command import Mlops, runner
 from tests.contract.conftest import PLATFORMS
 from tests.traffic import QUICK_PLAN, Client
 
@@ -48,7 +50,7 @@ class Production:
     Attributes:
         platform: the platform.
         plan: file of the quick plan.
-        variables: that another process needs to use the platform.
+        variables: with which commands use the platform.
         client: sends requests.
     """
 
@@ -57,11 +59,11 @@ class Production:
     variables: dict[str, str]
     client: Client
 
-    def mlops(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command."""
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command as a process of its own."""
         return subprocess.Popen(
             [sys.executable, "-m", "ml_service", *arguments],
-            env={**os.environ, **self.variables, "MLOPS_ROLLOUT_PLAN": str(self.plan)},
+            env={**os.environ, **self.variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -79,7 +81,7 @@ class Production:
             found = control_of(self.platform).store.load(ENVIRONMENT)
             if found is not None and wanted(found):
                 return found
-            time.sleep(0.1)
+            time.sleep(0.2)
         raise AssertionError(f"the command ended before: {process.communicate()[0]}")
 
     def command(self, what: Callable[[Rollout, str, str, datetime], Rollout]) -> None:
@@ -111,8 +113,8 @@ def model_folders(folder: Path) -> list[Path]:
     altered = np.maximum(claims, rng.random(len(rows)) < 0.2)
     made = []
     for version, (labels, rounds) in enumerate([(claims, 20), (claims, 22), (altered, 20)], 1):
-        settings = {"objective": "binary", "num_threads": 1, "verbosity": -1, "num_leaves": 4}
-        booster = lgb.train(settings, lgb.Dataset(rows, labels), rounds)
+        chosen = {"objective": "binary", "num_threads": 1, "verbosity": -1, "num_leaves": 4}
+        booster = lgb.train(chosen, lgb.Dataset(rows, labels), rounds)
         target = folder / str(version)
         target.mkdir()
         save_model(target, booster.model_to_string(), {})
@@ -160,12 +162,28 @@ def production(
     endpoint = deploy_at_once(ENVIRONMENT, 1, "somebody", "the first", platform, quiet)
     client = Client(endpoint.url, endpoint.key)
     client.start()
-    variables = {"MLOPS_PLATFORM": request.param, "BUILD_REQUESTEDFOR": "somebody"}
+    variables = {
+        "MLOPS_PLATFORM": request.param,
+        "BUILD_REQUESTEDFOR": "somebody",
+        "MLOPS_ROLLOUT_PLAN": str(folder / "plan.yml"),
+    }
     if request.param == "local":
         variables["MLOPS_HOME"] = str(home)
     yield Production(platform, folder / "plan.yml", variables, client)
     client.stop()
     platform.endpoints.remove(ENVIRONMENT, quiet)
+
+
+@pytest.fixture
+def mlops(
+    production: Production, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Mlops]:
+    """Runs a command here: a process of its own takes seconds to import what it needs."""
+    for name, value in production.variables.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield runner(capfd, monkeypatch)
+    settings.cache_clear()
 
 
 def quick_plan(production: Production) -> Plan:
@@ -184,9 +202,11 @@ def test_a_plan_that_the_platform_cannot_do_starts_no_canary(production: Product
     assert production.served() == {1: 100}
 
 
-def test_a_good_version_is_promoted_though_the_command_is_killed(production: Production) -> None:
+def test_a_good_version_is_promoted_though_the_command_is_killed(
+    production: Production, mlops: Mlops
+) -> None:
     production.platform.models.promote(GOOD, "passed the gate")
-    process = production.mlops("deploy", ENVIRONMENT, "--model", str(GOOD))
+    process = production.start("deploy", ENVIRONMENT, "--model", str(GOOD))
     under_way = production.until(lambda state: state.phase is Phase.STAGE, process)
     with pytest.raises(RolloutError, match="a rollout is active"):
         begin_canary(
@@ -199,9 +219,8 @@ def test_a_good_version_is_promoted_though_the_command_is_killed(production: Pro
     assert production.rollout().active
     assert GOOD in production.served()
     production.command(commands.resume)
-    process = production.mlops("rollout", "run", ENVIRONMENT)
-    printed, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, printed
+    code, *printed = mlops("rollout", "run", ENVIRONMENT)
+    assert code == 0, printed
     ended = production.rollout()
     assert (ended.id, ended.outcome, ended.retained) == (under_way.id, "promoted", 1)
     assert production.served() == {GOOD: 100}
@@ -209,10 +228,9 @@ def test_a_good_version_is_promoted_though_the_command_is_killed(production: Pro
     assert production.whats() == ["deployed", "rollout begun", "promoted"]
 
 
-def test_back_to_the_version_that_was_kept_ready(production: Production) -> None:
-    process = production.mlops("rollback", ENVIRONMENT, "--reason", "too many complaints")
-    printed, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, printed
+def test_back_to_the_version_that_was_kept_ready(production: Production, mlops: Mlops) -> None:
+    code, *printed = mlops("rollback", ENVIRONMENT, "--reason", "too many complaints")
+    assert code == 0, printed
     assert production.served() == {1: 100}
     assert production.champion() == 1
     [*_, last] = control_of(production.platform).audit.read().records
@@ -220,11 +238,12 @@ def test_back_to_the_version_that_was_kept_ready(production: Production) -> None
     assert (last.before, last.after) == (GOOD, 1)
 
 
-def test_a_version_that_shifts_the_scores_is_taken_back(production: Production) -> None:
+def test_a_version_that_shifts_the_scores_is_taken_back(
+    production: Production, mlops: Mlops
+) -> None:
     production.platform.models.promote(SHIFTED, "passed the gate")
-    process = production.mlops("deploy", ENVIRONMENT, "--model", str(SHIFTED))
-    printed, _ = process.communicate(timeout=240)
-    assert process.returncode == 1, printed
+    code, *printed = mlops("deploy", ENVIRONMENT, "--model", str(SHIFTED))
+    assert code == 1, printed
     assert "score mean difference" in (production.rollout().reason or "")
     assert production.rollout().outcome == "rolled back"
     assert production.served() == {1: 100}

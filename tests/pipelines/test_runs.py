@@ -1,7 +1,8 @@
 """The pipelines of Azure DevOps, really run: from a change to production, on the platform local and on azureml.
 
-A copy of the repository stands for somebody's fork. In it, mypy looks at less and the model is made of few rounds, and
-nothing else is changed: the pipelines and their commands are those that Azure DevOps runs. Tests build on each other.
+A copy of the repository stands for somebody's fork. In it, lint looks at one module and the model is made of few
+rounds, and nothing else is changed: the pipelines and their commands are those that Azure DevOps runs. Pipelines that
+need the same packages share the folder of their jobs, with the environment in it. Tests build on each other.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ import pytest
 import yaml
 
 from insurance_claims.data.synthesize import write_synthetic
+from ml_service.platforms.local.platform import LocalPlatform
+from ml_service.rollout.control import control_of
+from ml_service.settings import Settings
 from tests.azureml_emulator.process import EmulatorProcess
 from tests.traffic import QUICK_PLAN, Client
 
@@ -31,6 +35,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ROWS = 90_000
 """So many that the gate tells 5 rounds from 300."""
 CONNECTION = "subscription"
+TESTS = "tests/insurance_claims/test_files.py"
+SHARED = {
+    "pr": ("insurance_claims-ci",),
+    "insurance_claims-cd": (
+        *("insurance_claims-retrain", "insurance_claims-rollout", "insurance_claims-rollback"),
+    ),
+}
+"""Whose folder of jobs other pipelines share: those that check have the tests' packages, the others those for Azure."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +109,14 @@ class Fork:
         path.write_text(text)
         _git(self.folder, "commit", "--all", "--message", "change")
 
-    def served(self) -> dict[str, dict[str, int]]:
-        """Traffic of each environment by model version."""
-        endpoints = self.mlops("endpoints")["endpoints"]
-        return {item["environment"]: item["traffic"] for item in endpoints}
+    @property
+    def local(self) -> LocalPlatform:
+        """Where pipelines run that run on this machine."""
+        return LocalPlatform(Settings.model_validate({"MLOPS_HOME": self.variables["MLOPS_HOME"]}))
+
+    def served(self) -> dict[str, dict[int, int]]:
+        """Traffic of each environment of this machine by model version."""
+        return {found.environment: dict(found.traffic) for found in self.local.endpoints.list()}
 
 
 def _environment() -> dict[str, str]:
@@ -116,6 +132,10 @@ def _git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
 
 
+def quiet(line: str) -> None:
+    """A log that nobody reads."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A copy of the repository as it is now, under git."""
@@ -127,10 +147,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     project = folder / "pyproject.toml"
-    text = re.sub(
-        r"(?m)^files = .*$", 'files = ["insurance_claims/schema.py"]', project.read_text()
-    )
-    project.write_text(text)
+    one = '["insurance_claims/schema.py"]'
+    text = re.sub(r"(?m)^files = .*$", f"files = {one}", project.read_text())
+    project.write_text(text.replace("[tool.ruff]\n", f"[tool.ruff]\ninclude = {one}\n"))
+    with (folder / ".flake8").open("a") as lint:
+        lint.write("filename = *schema.py\n")
     parameters = folder / "insurance_claims" / "parameters.yml"
     content = yaml.safe_load(parameters.read_text())
     content["training"].update(max_rounds=5, learning_rate=0.1, threads=1)
@@ -139,14 +160,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     _git(folder, "add", "--all")
     _git(folder, "commit", "--message", "fork")
     yield folder
-    # Each pipeline has an environment of its own.
+    # Environments take much room.
     shutil.rmtree(folder.parent / "ci", ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rows to train on."""
-    file = tmp_path_factory.mktemp("data") / "claims.csv"
+    file = tmp_path_factory.mktemp("data") / "claims.parquet"
     write_synthetic(file, ROWS, seed=3)
     return file
 
@@ -172,10 +193,15 @@ def fork(
         "UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv")),
     }
     made = Fork(folder, folder.parent / "ci", group, variables, login)
-    assert made.mlops("data", "add", str(data))["new"]
+    agent = made.work / "agent"
+    for pipeline, others in SHARED.items():
+        (agent / pipeline).mkdir(parents=True)
+        for other in others:
+            (agent / other).symlink_to(pipeline)
+    made.local.data.add("insurance_claims", data, quiet)
     yield made
-    command = [sys.executable, "-m", "ml_service", "down"]
-    subprocess.run(command, cwd=folder, env={**_environment(), **variables}, check=True)
+    for environment in made.served():
+        made.local.endpoints.remove(environment, quiet)
 
 
 def jobs(record: dict[str, Any]) -> dict[str, str]:
@@ -192,9 +218,9 @@ def artifacts(fork: Fork) -> list[str]:
 @contextmanager
 def traffic(fork: Fork) -> Iterator[Client]:
     """Requests to production."""
-    found = fork.mlops("endpoints", "--show-key")
-    [url] = [item["url"] for item in found["endpoints"] if item["environment"] == "production"]
-    client = Client(url, found["keys"]["production"])
+    production = fork.local.endpoints.get("production")
+    assert production is not None
+    client = Client(production.url, production.key)
     client.start()
     try:
         yield client
@@ -203,8 +229,7 @@ def traffic(fork: Fork) -> Iterator[Client]:
 
 
 def test_a_pull_request_is_checked(fork: Fork) -> None:
-    tests = "tests/insurance_claims/test_files.py"
-    code, printed, record = fork.run("pr", "--parameter", f"tests={tests}")
+    code, printed, record = fork.run("pr", "--parameter", f"tests={TESTS}")
     assert code == 0, printed
     assert jobs(record) == {"quality": "Succeeded"}
     assert re.search(r"5 (tests )?passed", printed)
@@ -214,8 +239,7 @@ def test_a_pull_request_is_checked(fork: Fork) -> None:
 
 
 def test_a_first_model_goes_to_production(fork: Fork) -> None:
-    tests = "tests/insurance_claims/test_files.py"
-    code, printed, record = fork.run("insurance_claims-ci", "--parameter", f"tests={tests}")
+    code, printed, record = fork.run("insurance_claims-ci", "--parameter", f"tests={TESTS}")
     assert code == 0, printed
     assert jobs(record) == {"quality": "Succeeded", "train": "Succeeded"}
     assert artifacts(fork) == ["model"]
@@ -223,9 +247,9 @@ def test_a_first_model_goes_to_production(fork: Fork) -> None:
     code, printed, record = fork.run("insurance_claims-cd")
     assert code == 0, printed
     assert printed.count("all 22 checks passed") == 2
-    assert fork.served() == {"staging": {"1": 100}, "production": {"1": 100}}
-    [model] = fork.mlops("models", "list")["models"]
-    assert model["tags"]["build_id"].isdigit()
+    assert fork.served() == {"staging": {1: 100}, "production": {1: 100}}
+    [model] = fork.local.models.list()
+    assert model.tags["build_id"].isdigit()
 
 
 def test_a_refused_model_is_green_and_deploys_nothing(fork: Fork) -> None:
@@ -234,7 +258,7 @@ def test_a_refused_model_is_green_and_deploys_nothing(fork: Fork) -> None:
     assert "refused by the gate" in printed
     assert artifacts(fork) == []
     assert "model-registered" not in record["tags"]
-    assert len(fork.mlops("models", "list")["models"]) == 1
+    assert len(fork.local.models.list()) == 1
     code, printed, _ = fork.run("insurance_claims-retrain")
     assert code == 0, printed
     assert "nothing to do: the champion, version 1, was trained on" in printed
@@ -251,8 +275,8 @@ def test_a_better_model_goes_all_the_way(fork: Fork) -> None:
     for found in ("stage 1 of 2 (50%)", "stage 2 of 2 (100%)", "promoted (healthy after"):
         assert f"production: version 1 to 2: {found}" in printed
     assert set(client.answers) == {"200"}
-    assert fork.served() == {"staging": {"2": 100}, "production": {"2": 100}}
-    assert fork.mlops("models", "list")["models"][0]["champion"]
+    assert fork.served() == {"staging": {2: 100}, "production": {2: 100}}
+    assert fork.local.models.list()[0].champion
 
 
 def test_the_schedule_finds_nothing_to_do_after_a_release(fork: Fork) -> None:
@@ -268,12 +292,13 @@ def test_a_rollback_serves_the_earlier_version_and_says_why(fork: Fork) -> None:
         *("--parameter", f"reason={reason}"),
     )
     assert code == 0, printed
-    assert fork.served()["production"] == {"1": 100}
-    model = fork.mlops("models", "show", "1")
-    assert model["champion"]
-    assert model["tags"]["champion_reason"] == f"rolled back to version 1: {reason}"
-    last = fork.mlops("audit", "production")["records"][-1]
-    assert (last["what"], last["why"], last["after"]) == ("rollback", reason, 1)
+    assert fork.served()["production"] == {1: 100}
+    model = fork.local.models.get(1)
+    assert model.champion
+    assert model.tags["champion_reason"] == f"rolled back to version 1: {reason}"
+    [*_, last] = control_of(fork.local).audit.read().records
+    assert (last.what, last.environment) == ("rollback", "production")
+    assert (last.why, last.after) == (reason, 1)
 
 
 def test_training_that_breaks_stops_in_ci_with_the_steps_reason(fork: Fork) -> None:
@@ -283,7 +308,7 @@ def test_training_that_breaks_stops_in_ci_with_the_steps_reason(fork: Fork) -> N
     assert jobs(record) == {"train": "Failed"}
     assert "num_leaves" in printed
     assert artifacts(fork) == []
-    assert fork.served() == {"staging": {"2": 100}, "production": {"1": 100}}
+    assert fork.served() == {"staging": {2: 100}, "production": {1: 100}}
     fork.change("insurance_claims/parameters.yml", r"num_leaves: -4\b", "num_leaves: 4")
 
 
@@ -302,7 +327,6 @@ def test_the_same_pipelines_run_on_azure(fork: Fork, emulator: EmulatorProcess, 
         "MLOPS_HOME": str(home / "state"),
     }
     azure = Fork(fork.folder, fork.work, fork.group, variables, file)
-    everything = {**_environment(), **variables, **login}
     assert azure.mlops("data", "add", str(data))["new"]
     code, printed, _ = azure.run("insurance_claims-ci", "--stage", "train")
     assert code == 0, printed
@@ -310,11 +334,12 @@ def test_the_same_pipelines_run_on_azure(fork: Fork, emulator: EmulatorProcess, 
     code, printed, _ = azure.run("insurance_claims-cd")
     assert code == 0, printed
     assert printed.count("all 22 checks passed") == 2
-    assert azure.served() == {"staging": {"1": 100}, "production": {"1": 100}}
-    assert emulator.environment["SP_APP_SECRET"] not in printed
     for environment in ("staging", "production"):
-        command = [sys.executable, "-m", "ml_service", "down", environment]
-        subprocess.run(command, cwd=home, env=everything, check=True)
+        assert re.search(rf"{environment} answers at \S+ \(version 1 100%\)", printed)
+    assert emulator.environment["SP_APP_SECRET"] not in printed
+    down = [sys.executable, "-m", "ml_service", "down"]
+    everything = {**_environment(), **variables, **login}
+    subprocess.run(down, cwd=home, env=everything, check=True)
     calls, refused = emulator.calls()
     assert [call["path"] for call in calls if call["status"] == 501] == []
     assert refused == []
