@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from ml_service.platforms.local.platform import LocalPlatform
@@ -32,6 +33,10 @@ os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 # The emulator's steps do not get the limit: their second thread sleeps while it waits. Where it spins beside other
 # processes, training takes ten times as long.
 os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+# On a busy machine anything may take a second, once.
+hypothesis.settings.register_profile("without deadlines", deadline=None)
+hypothesis.settings.load_profile("without deadlines")
 
 SLOW = (
     *("tests/pipelines/test_runs.py", "tests/contract/test_contract.py"),

@@ -57,7 +57,7 @@ def test_what_means_the_same_has_the_same_hash(table: pd.DataFrame) -> None:
     assert content_sha256(same) == content_sha256(table)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(row=st.integers(0, 19), column=st.sampled_from(schema.COLUMNS), bit=st.integers(0, 51))
 def test_any_changed_value_changes_the_hash(
     make_table: MakeTable, row: int, column: str, bit: int
@@ -71,7 +71,7 @@ def test_any_changed_value_changes_the_hash(
     assert content_sha256(changed) != content_sha256(table)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(order=st.permutations(range(12)))
 def test_the_order_of_rows_is_content(make_table: MakeTable, order: list[int]) -> None:
     table = make_table(12)
@@ -94,7 +94,7 @@ def test_rows_added_left_out_or_other_columns_change_the_hash(table: pd.DataFram
     assert len({content_sha256(one) for one in tables}) == len(tables)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     first=st.lists(st.none() | st.text(max_size=4), min_size=4, max_size=4),
     second=st.lists(st.none() | st.text(max_size=4), min_size=4, max_size=4),

@@ -316,7 +316,7 @@ def test_text_among_numbers_in_a_file_is_told_by_its_row(
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     column=st.sampled_from(schema.COLUMNS),
     values=st.lists(

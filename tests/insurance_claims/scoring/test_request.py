@@ -291,13 +291,13 @@ def _check_outcome(body: bytes) -> None:
         check_values(table, LIMITS.headroom)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=200))
 def test_any_bytes_end_in_rows_or_a_reason(body: bytes) -> None:
     _check_outcome(body)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(nearly_valid(), json_values))
 def test_any_json_ends_in_rows_or_a_reason(content: Any) -> None:
     _check_outcome(json.dumps(content).encode("utf-8"))

@@ -64,7 +64,7 @@ def test_any_row_alone_gets_the_bits_that_the_booster_gives_it(model_dir: Path) 
     booster = load_model(model_dir).booster
     seen = set()
 
-    @settings(max_examples=150, deadline=None, derandomize=True)
+    @settings(max_examples=150, derandomize=True)
     @given(ANY_ROW)
     def check(row: list[float]) -> None:
         table = np.array([row], dtype=np.float64)

@@ -325,7 +325,6 @@ def test_thousands_of_odd_bodies_never_get_a_500(server: Server) -> None:
 
     @settings(
         max_examples=2000,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -34,7 +34,7 @@ def refused(row: list[float]) -> bool:
     return False
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     changes=st.lists(
         st.tuples(st.integers(0, 19), st.integers(0, 56), st.sampled_from(ODD)), max_size=12

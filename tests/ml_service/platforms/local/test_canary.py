@@ -81,8 +81,8 @@ def test_the_excess_is_refused_with_a_reason(router: Running, serve: Serve) -> N
         status, headers, content = router.ask()
         return status, headers.get("retry-after", ""), content["error"]["message"]
 
-    with ThreadPoolExecutor(90) as pool:
-        answers = list(pool.map(one, range(90)))
+    with ThreadPoolExecutor(170) as pool:
+        answers = list(pool.map(one, range(170)))
     refused = [answer for answer in answers if answer[0] == 503]
     assert {status for status, _, _ in answers} == {503, 504}
     assert all(retry == "1" and "requests in hand" in reason for _, retry, reason in refused)
