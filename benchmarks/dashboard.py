@@ -35,13 +35,18 @@ _WRITTEN = 6000
 _TARGET_SECONDS = 1.0
 
 
-def records(count: int, now: datetime) -> Iterator[Event]:
-    """So many records of two workers, each with a version of its own, over the last week."""
+def observed() -> list[dict[str, str]]:
+    """What servers say of latencies and scores in one window after the other."""
     generator = np.random.default_rng(1)
-    bodies = [
+    return [
         wire.encode(Observations.of(generator.lognormal(1.2, 0.5, 60), generator.beta(4, 110, 120)))
         for _ in range(50)
     ]
+
+
+def records(count: int, now: datetime) -> Iterator[Event]:
+    """So many records of two workers, each with a version of its own, over the last week."""
+    bodies = observed()
     each = len(WORKERS) * (1 + len(METRICS))
     every = WEEK / (count // each)
     for number in range(count // each):

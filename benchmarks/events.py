@@ -20,11 +20,8 @@ from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from typing import Any
 
-import numpy as np
-
-from benchmarks.dashboard import PANELS, asked
+from benchmarks.dashboard import PANELS, asked, observed
 from insurance_claims.monitoring import wire
-from insurance_claims.monitoring.observations import Observations
 from insurance_claims.monitoring.step_report import ENDED, STARTED
 from ml_service.monitoring.alerts.definitions import load_alerts
 from ml_service.monitoring.alerts.evaluation import all_readings
@@ -52,11 +49,7 @@ _TARGET_SECONDS = 1.0
 
 def records(count: int, now: datetime) -> Iterator[Event]:
     """About so many records, oldest first: what workers send every few seconds, and what nightly runs do."""
-    generator = np.random.default_rng(1)
-    bodies = [
-        wire.encode(Observations.of(generator.lognormal(1.2, 0.5, 60), generator.beta(4, 110, 120)))
-        for _ in range(50)
-    ]
+    bodies = observed()
     rounds = round(count / (WORKERS * (1 + len(METRICS) + 1 / 12)))
     every, numbers = MONTH / rounds, itertools.count()
     nights = {round(rounds * (day + 0.5) / MONTH.days): day for day in range(MONTH.days)}
@@ -80,8 +73,8 @@ def records(count: int, now: datetime) -> Iterator[Event]:
                 wire.MODEL_VERSION: str(1 + worker % 2),
             }
             body = bodies[(number + worker) % len(bodies)]
-            observed = {**said, **body, "refused": '{"row":1}'}
-            yield event(Kind.EVENT, moment, wire.EVENT, observed, {"rows": 120.0})
+            content = {**said, **body, "refused": '{"row":1}'}
+            yield event(Kind.EVENT, moment, wire.EVENT, content, {"rows": 120.0})
             for metric in METRICS:
                 yield event(Kind.METRIC, moment, metric, said, _value(float(number % 90)))
             if number % 12 == 0:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Models = Mapping[str, Floats]
 """Scores by the name that the legend shows, each of shape (n,)."""
+_Curve = Callable[[Floats, Floats], tuple[Floats, Floats]]
 
 _COLOURS = ("tab:blue", "tab:orange")
 _CURVE_POINTS = 500
@@ -55,12 +56,17 @@ def draw_plots(target: Floats, models: Models, folder: Path) -> tuple[str, ...]:
 
 
 def _roc(axes: Axes, target: Floats, models: Models) -> None:
-    for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
-        false, true = _roc_curve(target, score)
-        axes.plot(false, true, color=colour, label=f"{name}: Gini {gini(target, score):.4f}")
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
+    _draw_curves(axes, target, models, _roc_curve)
     axes.set_xlabel("share of rows without a claim above the threshold")
     axes.set_ylabel("share of rows with a claim above it")
+
+
+def _draw_curves(axes: Axes, target: Floats, models: Models, curve: _Curve) -> None:
+    for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
+        axes.plot(
+            *curve(target, score), color=colour, label=f"{name}: Gini {gini(target, score):.4f}"
+        )
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
 
 
 def _roc_curve(target: Floats, score: Floats) -> tuple[Floats, Floats]:
@@ -75,10 +81,7 @@ def _roc_curve(target: Floats, score: Floats) -> tuple[Floats, Floats]:
 
 
 def _gains(axes: Axes, target: Floats, models: Models) -> None:
-    for (name, score), colour in zip(models.items(), _COLOURS, strict=False):
-        rows, costs = _gains_curve(target, score)
-        axes.plot(rows, costs, color=colour, label=f"{name}: Gini {gini(target, score):.4f}")
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="chance")
+    _draw_curves(axes, target, models, _gains_curve)
     axes.set_xlabel("share of rows, highest scores first")
     axes.set_ylabel("share of the costs")
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-import threading
 import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -19,6 +18,7 @@ import yaml
 from environment_setup.branch_policies.__main__ import main
 from environment_setup.branch_policies.azure_devops import BUILD, COMMENTS, MERGE, OWNERS, REVIEWERS
 from environment_setup.branch_policies.policies import FILE, PolicyError, load_policies
+from tests.http_server import running
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = uuid.uuid4().hex
@@ -205,15 +205,11 @@ def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    state.url = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setenv("GITHUB_API_URL", state.url)
-    for name in ("AZURE_DEVOPS_EXT_PAT", "GITHUB_TOKEN"):
-        monkeypatch.setenv(name, TOKEN)
-    yield state
-    server.shutdown()
-    server.server_close()
+    with running(Handler) as state.url:
+        monkeypatch.setenv("GITHUB_API_URL", state.url)
+        for name in ("AZURE_DEVOPS_EXT_PAT", "GITHUB_TOKEN"):
+            monkeypatch.setenv(name, TOKEN)
+        yield state
 
 
 def arguments(service: Service, repository: str = "claims") -> list[str]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from insurance_claims.data.synthesize import write_synthetic
 from ml_service import scoring_client
 from ml_service.platforms.base import Endpoint, PlatformError
 from ml_service.scoring_client import score_file
+from tests.http_server import running
 
 
 class _Scores(BaseHTTPRequestHandler):
@@ -43,11 +43,8 @@ class _Scores(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     """Of a server."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Scores)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/score"
-    server.shutdown()
-    server.server_close()
+    with running(_Scores) as address:
+        yield f"{address}/score"
 
 
 def test_each_row_has_its_score_and_the_id_for_its_label(

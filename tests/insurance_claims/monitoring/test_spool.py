@@ -34,6 +34,18 @@ def content(path: Path) -> Spooled | None:
         return found
 
 
+def written(folder: Path) -> tuple[Path, int, int]:
+    """A file with both requests, and where the first and the second of them begin."""
+    spool = Spool(folder, ORIGIN)
+    begin = spool.size
+    spool.append(SEEN[:1])
+    middle = spool.size
+    spool.append(SEEN[1:])
+    spool.release()
+    [path] = spools(folder)
+    return path, begin, middle
+
+
 def test_what_was_appended_is_read_once_it_is_released(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", ORIGIN)
     spool.append(SEEN[:1])
@@ -59,13 +71,7 @@ def test_one_of_two_gets_it_and_the_other_does_not_get_what_is_gone(tmp_path: Pa
 
 
 def test_wherever_a_file_breaks_off_what_is_whole_before_is_read(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, ORIGIN)
-    begin = spool.size
-    spool.append(SEEN[:1])
-    middle = spool.size
-    spool.append(SEEN[1:])
-    spool.release()
-    [path] = spools(tmp_path)
+    path, begin, middle = written(tmp_path)
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
@@ -78,12 +84,7 @@ def test_wherever_a_file_breaks_off_what_is_whole_before_is_read(tmp_path: Path)
 
 
 def test_a_byte_that_changed_and_what_follows_it_is_not_believed(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, ORIGIN)
-    spool.append(SEEN[:1])
-    middle = spool.size
-    spool.append(SEEN[1:])
-    spool.release()
-    [path] = spools(tmp_path)
+    path, _, middle = written(tmp_path)
     whole = path.read_bytes()
     for place in range(middle, len(whole), 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])

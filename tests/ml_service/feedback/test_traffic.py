@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from insurance_claims import schema
 from ml_service.feedback.traffic import Traffic
 from ml_service.platforms.base import Endpoint
+from tests.http_server import running
 
 
 class _Scores(BaseHTTPRequestHandler):
@@ -40,11 +40,8 @@ class _Scores(BaseHTTPRequestHandler):
 @pytest.fixture
 def url() -> Iterator[str]:
     """Of a server."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Scores)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/score"
-    server.shutdown()
-    server.server_close()
+    with running(_Scores) as address:
+        yield f"{address}/score"
 
 
 def test_labels_are_of_the_requests_that_were_answered(url: str, tmp_path: Path) -> None:
