@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ml_service.platforms.local.admission import Admission
 from ml_service.platforms.local.exchange import Answer, BackendGone, exchange
 from ml_service.platforms.local.recording import Recorder
 from ml_service.platforms.local.routes import Routes
@@ -29,12 +29,6 @@ _PATIENCE_SECONDS = 10.0
 
 _SILENT_SECONDS = 0.1
 """A server that is full and answers nothing for so long is stuck: a busy one answers a row a millisecond."""
-
-_BURST, _STANDING, _FEW = 128, 16, 4
-_STANDING_SECONDS, _CALM_SECONDS = 0.25, 1.0
-"""How many requests for each worker a version may have in hand: a burst of them, but only a standing number where they
-were never few for a while, and until that has been over for some time. A burst passes, and a queue that stands, which
-makes everybody wait and nobody faster, does not form. After Nichols and Jacobson, Controlling queue delay, 2012."""
 
 log = logging.getLogger("router")
 
@@ -68,16 +62,12 @@ class ScoreRequest:
 
 @dataclass(slots=True)
 class _Load:
-    """What a version has to do: requests in hand, and when it last answered or began to have any.
+    """What a version has to do: requests in hand, and when it last answered or began to have any."""
 
-    ``relaxed`` is when it last had few requests in hand, ``stood`` when they last were a standing queue.
-    """
-
+    admission: Admission
     in_flight: int = 0
     heard: float = 0.0
     answered: float | None = None
-    relaxed: float = 0.0
-    stood: float = -math.inf
 
 
 class Forwarder:
@@ -93,9 +83,8 @@ class Forwarder:
         self.routes = Routes(0, {})
         self._recorder = recorder
         self._timeout_seconds = timeout_seconds
-        self._workers = workers
         self._random = random.Random()
-        self._loads: defaultdict[int, _Load] = defaultdict(_Load)
+        self._loads: defaultdict[int, _Load] = defaultdict(lambda: _Load(Admission(workers)))
         self._copies: set[asyncio.Task[None]] = set()
 
     def in_flight(self) -> dict[int, int]:
@@ -190,13 +179,7 @@ class Forwarder:
 
     def _has_room(self, version: int) -> bool:
         load = self._loads[version]
-        now = time.perf_counter()
-        if load.in_flight <= self._workers * _FEW:
-            load.relaxed = now
-        if now - load.relaxed > _STANDING_SECONDS:
-            load.stood = now
-        most = _BURST if now - load.stood > _CALM_SECONDS else _STANDING
-        return load.in_flight < self._workers * most
+        return load.admission.admits(load.in_flight, time.perf_counter())
 
     async def _attempt(
         self, version: int, request: ScoreRequest, seconds: float

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ml_service.platforms.local import forwarding
+from ml_service.platforms.local import admission, forwarding
 from ml_service.platforms.local.exchange import Answer, BackendGone
 from ml_service.platforms.local.forwarding import Forwarder, Refusal, ScoreRequest
 from ml_service.platforms.local.observation_store import ObservationWriter
@@ -50,8 +50,8 @@ class Place:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen = Noted()
         self.forwarder = Forwarder(self.seen, timeout_seconds=0.2, workers=1)
-        monkeypatch.setattr(forwarding, "_BURST", 2)
-        monkeypatch.setattr(forwarding, "_STANDING", 2)
+        monkeypatch.setattr(admission, "BURST", 2)
+        monkeypatch.setattr(admission, "STANDING", 2)
         self.servers: dict[int, Serve] = {}
         self.got: Counter[int] = Counter()
         monkeypatch.setattr(forwarding, "exchange", self._exchange)
@@ -226,50 +226,6 @@ def _fill(place: Place) -> list[int]:
 def test_a_full_version_takes_requests_again(place: Place) -> None:
     _fill(place)
     assert run(place.ask()) == (200, 1)
-
-
-@pytest.mark.parametrize(("standing_seconds", "taken"), [(3600, 4), (-1, 3)])
-def test_a_burst_is_taken_and_a_queue_that_stands_is_not(
-    place: Place, monkeypatch: pytest.MonkeyPatch, standing_seconds: float, taken: int
-) -> None:
-    monkeypatch.setattr(forwarding, "_STANDING_SECONDS", standing_seconds)
-    monkeypatch.setattr(forwarding, "_BURST", 4)
-    monkeypatch.setattr(forwarding, "_STANDING", 3)
-    monkeypatch.setattr(forwarding, "_FEW", 1)
-    place.route({1: hangs}, {1: 100})
-
-    async def ask() -> list[tuple[int, int | None]]:
-        return await asyncio.gather(*(place.ask() for _ in range(6)))
-
-    statuses = Counter(status for status, _ in run(ask()))
-    assert statuses == {504: taken, 503: 6 - taken}
-
-
-@pytest.mark.parametrize(("calm_seconds", "taken_again"), [(0.1, 4), (3600, 2)])
-def test_a_version_that_caught_up_takes_a_burst_again_after_a_calm_while(
-    place: Place, monkeypatch: pytest.MonkeyPatch, calm_seconds: float, taken_again: int
-) -> None:
-    monkeypatch.setattr(forwarding, "_STANDING_SECONDS", 0.1)
-    monkeypatch.setattr(forwarding, "_CALM_SECONDS", calm_seconds)
-    monkeypatch.setattr(forwarding, "_BURST", 4)
-    monkeypatch.setattr(forwarding, "_FEW", 1)
-    place.route({1: hangs}, {1: 100})
-
-    async def burst() -> Counter[int]:
-        # All of them end after twice the time for which a queue may stand.
-        answers = await asyncio.gather(*(place.ask() for _ in range(6)))
-        return Counter(status for status, _ in answers)
-
-    async def ask() -> list[Counter[int]]:
-        asked = asyncio.create_task(burst())
-        await asyncio.sleep(0.15)
-        late, _ = await place.ask()
-        assert late == 503
-        first = await asked
-        await asyncio.sleep(0.15)
-        return [first, await burst()]
-
-    assert run(ask()) == [{504: 4, 503: 2}, {504: taken_again, 503: 6 - taken_again}]
 
 
 def test_copies_are_made_behind_the_answer_and_their_answers_reach_nobody(place: Place) -> None:
