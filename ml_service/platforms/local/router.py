@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -51,6 +52,9 @@ async def serve(gateway: Gateway, recorder: Recorder, folder: Path, port: int) -
         await web.TCPSite(runner, HOST, port, backlog=1024).start()
         _say_where(folder, port)
         log.info("listening on http://%s:%d", HOST, port)
+        # What is loaded now stays, and need not be looked through for garbage while requests wait.
+        gc.collect()
+        gc.freeze()
         await stop.wait()
     finally:
         watcher.cancel()
