@@ -24,11 +24,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
 
 from insurance_claims import schema
 from insurance_claims.monitoring.collected import CollectionError, Place, open_place
-from insurance_claims.monitoring.conversion import Converted, convert, warm_up, without
-from insurance_claims.monitoring.spool import Origin, Seen, Spool, bytes_of
+from insurance_claims.monitoring.conversion import Converted, convert, warm_up
+from insurance_claims.monitoring.spool import Origin, Seen, Spool, bytes_of, packed
+from insurance_claims.scoring.request import Rows, Scores
 from insurance_claims.telemetry import Emitter
 
 LOCATION = "MLOPS_COLLECT"
@@ -60,6 +64,10 @@ _MOST = 32 << 20
 """Bytes that wait in memory at most."""
 _MOST_SPOOLED = 512 << 20
 """Bytes of a folder's spools beyond which nothing is added to them."""
+_NUMBER_BYTES = 8
+_Asked: TypeAlias = tuple[float, str, Rows, Scores]
+"""Seconds since 1970, request id, rows and scores, as they are in memory."""
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -160,6 +168,7 @@ class Collector:
         self._collecting = collecting
         self._model = model
         self._emitter = emitter
+        self._omitted = [schema.FEATURE_NAMES.index(name) for name in sorted(collecting.omitted)]
         self._spool: Spool | None = None
         self._begin()
         own = weakref.ref(self)
@@ -173,7 +182,7 @@ class Collector:
         self._spool = None
         self._since = 0.0
         self._lock = threading.Lock()
-        self._waiting: list[Seen] = []
+        self._waiting: list[_Asked] = []
         self._bytes = 0
         self._dropped = 0
         self._failing: set[str] = set()
@@ -190,23 +199,23 @@ class Collector:
         """Requests whose rows were not kept, for lack of room or because a worker was killed as it wrote them."""
         return self._dropped
 
-    def answered(self, request_id: str, body: bytes, answer: bytes) -> None:
+    def answered(self, request_id: str, rows: Rows, scores: Scores) -> None:
         """A request was answered with scores.
 
         Args:
             request_id: of the caller or the server.
-            body: as it came in, and found sound.
-            answer: as it was sent.
+            rows: that were found sound, in the schema's order. Nobody may change them later.
+            scores: of the rows.
         """
         if self._collecting.share < 1 and not is_sampled(request_id, self._collecting.share):
             return
-        size = len(body) + len(answer)
+        size = len(rows) * (len(schema.FEATURE_NAMES) + 1) * _NUMBER_BYTES
         with self._lock:
             if self._bytes + size > _MOST:
                 self._dropped += 1
                 return
             self._bytes += size
-            self._waiting.append((time.time(), request_id, body, answer))
+            self._waiting.append((time.time(), request_id, rows, scores))
 
     def close(self, seconds: float = EXIT_SECONDS) -> bool:
         """Write what waits, now, for so many seconds at most. Says whether all of it was written."""
@@ -229,14 +238,16 @@ class Collector:
             return
         with self._lock:
             count, size = len(self._waiting), self._bytes
-        seen = self._waiting[:count]
-        omitted = self._collecting.omitted
-        if omitted:
-            seen = [(when, name, without(body, omitted), told) for when, name, body, told in seen]
-        self._opened().append(seen)
+        self._opened().append([self._packed(*asked) for asked in self._waiting[:count]])
         with self._lock:
             del self._waiting[:count]
             self._bytes -= size
+
+    def _packed(self, when: float, request_id: str, rows: Rows, scores: Scores) -> Seen:
+        if self._omitted:
+            rows = np.array(rows, dtype=np.float64)
+            rows[:, self._omitted] = np.nan
+        return when, request_id, packed(rows), packed(scores)
 
     def _opened(self) -> Spool:
         if self._spool is None:

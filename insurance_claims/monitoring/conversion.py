@@ -10,22 +10,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import orjson
 
 from insurance_claims import schema
 from insurance_claims.monitoring import collected
 from insurance_claims.monitoring.collected import CollectionError, Place
-from insurance_claims.monitoring.spool import Seen, SpoolError, claimed, spools
+from insurance_claims.monitoring.spool import Seen, SpoolError, claimed, packed, spools, unpacked
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_IN_ORDER = itemgetter(*schema.FEATURE_NAMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +75,20 @@ def rows_table(seen: Sequence[Seen], model: tuple[str, int], omitted: frozenset[
     """Requests and their answers as a table with a row for each scored row.
 
     Args:
-        seen: at least one request; bodies that were answered, so nothing about them is checked again.
+        seen: at least one request; rows that were answered, so nothing about them is checked again.
         model: name and version.
         omitted: features to leave out.
+
+    Raises:
+        ValueError: these are not as many rows as scores, or no rows of the schema.
     """
     import pyarrow as pa
 
-    rows: list[Sequence[float]] = []
-    scores: list[float] = []
-    counts = []
-    for _, _, body, answer in seen:
-        sent = orjson.loads(body)["data"]
-        rows += map(_IN_ORDER, sent) if type(sent[0]) is dict else sent
-        scores += orjson.loads(answer)["result"]
-        counts.append(len(sent))
+    scores = unpacked(b"".join(told for *_, told in seen))
+    sent = unpacked(b"".join(rows for _, _, rows, _ in seen)).reshape(len(scores), -1)
     # A feature a row: Arrow takes them as they are.
-    values = np.ascontiguousarray(np.array(rows, dtype=np.float64).T)
-    count = np.array(counts)
+    values = np.ascontiguousarray(sent.T)
+    count = np.array([len(unpacked(told)) for *_, told in seen])
     firsts = np.repeat(np.cumsum(count) - count, count)
     times = np.array([int(moment * 1e6) for moment, *_ in seen])
     ids = pa.array([request_id for _, request_id, *_ in seen], pa.string())
@@ -103,31 +96,19 @@ def rows_table(seen: Sequence[Seen], model: tuple[str, int], omitted: frozenset[
     columns = {
         collected.TIME: pa.array(np.repeat(times, count)),
         collected.REQUEST_ID: ids.take(pa.array(np.repeat(np.arange(len(seen)), count))),
-        collected.ROW: pa.array(np.arange(len(rows)) - firsts),
-        collected.MODEL_NAME: pa.repeat(model[0], len(rows)),
-        collected.MODEL_VERSION: pa.repeat(model[1], len(rows)),
+        collected.ROW: pa.array(np.arange(len(scores)) - firsts),
+        collected.MODEL_NAME: pa.repeat(model[0], len(scores)),
+        collected.MODEL_VERSION: pa.repeat(model[1], len(scores)),
         collected.SCORE: pa.array(scores, pa.float64()),
     }
     columns |= dict(zip(schema.FEATURE_NAMES, map(pa.array, values), strict=True))
     return pa.table([columns[column.name].cast(column.type) for column in kind], schema=kind)
 
 
-def without(body: bytes, omitted: frozenset[str]) -> bytes:
-    """A request's body with nothing in place of features that must not be kept."""
-    rows = orjson.loads(body)["data"]
-    if type(rows[0]) is dict:
-        rows = map(_IN_ORDER, rows)
-    kept = [name not in omitted for name in schema.FEATURE_NAMES]
-    data = [
-        [value if keep else None for value, keep in zip(row, kept, strict=True)] for row in rows
-    ]
-    return orjson.dumps({"data": data})
-
-
 def warm_up(model: tuple[str, int], omitted: frozenset[str]) -> None:
     """Import what a file needs, before it is needed: not when the process is busy, or ends and refuses to."""
     row = [column.minimum for column in schema.FEATURES]
-    seen = (0.0, "warm-up", orjson.dumps({"data": [row]}), b'{"result": [0.5]}')
+    seen = (0.0, "warm-up", packed([row]), packed([0.5]))
     collected.packed(rows_table([seen], model, omitted))
 
 

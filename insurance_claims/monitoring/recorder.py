@@ -14,29 +14,26 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import orjson
 import psutil
 
 from insurance_claims import schema
 from insurance_claims.monitoring import wire
 from insurance_claims.monitoring.observations import LARGEST_SCORE, Observations
 from insurance_claims.monitoring.trace import Trace
-from insurance_claims.scoring.request import RequestError
+from insurance_claims.scoring.request import RequestError, Scores
 from insurance_claims.telemetry import Emitter, TelemetrySettingError
 
 SECONDS = "MLOPS_TELEMETRY_SECONDS"
 """Variable: seconds from one event to the next."""
 
 _DEFAULT_SECONDS = 5.0
-_LARGE_ANSWER = 4096
 _EXCEPTIONS = 10
 """The most exceptions that are sent in full between two events; all of them are counted."""
 
 _FEATURES = frozenset(schema.FEATURE_NAMES)
-_Scores: TypeAlias = bytes | list[float] | None
 
 
 class Recorder:
@@ -58,7 +55,7 @@ class Recorder:
         atexit.register(self.send)
 
     def _begin(self) -> None:
-        self._seen: list[tuple[float, int, _Scores, str | None]] = []
+        self._seen: list[tuple[float, int, Scores | None, str | None]] = []
         self._sending = threading.Lock()
         self._since = datetime.now(UTC)
         self._process = psutil.Process()
@@ -66,15 +63,13 @@ class Recorder:
         self._exceptions = 0
         threading.Thread(target=self._run, name="recorder", daemon=True).start()
 
-    def answered(self, began: float, answer: bytes) -> None:
+    def answered(self, began: float, scores: Scores) -> None:
         """A request was answered with scores.
 
         Args:
             began: ``perf_counter`` when it came in.
-            answer: as it was sent.
+            scores: one a row.
         """
-        # Large answers would pile up; of those, taking out the scores costs little beside making them.
-        scores = answer if len(answer) < _LARGE_ANSWER else orjson.loads(answer)["result"]
         self._seen.append((perf_counter() - began, 200, scores, None))
 
     def refused(self, began: float, error: RequestError) -> None:
@@ -146,15 +141,15 @@ class Recorder:
 class _Window:
     """Requests, added up."""
 
-    def __init__(self, seen: list[tuple[float, int, _Scores, str | None]]) -> None:
+    def __init__(self, seen: list[tuple[float, int, Scores | None, str | None]]) -> None:
         self.statuses: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         latencies: list[float] = []
         scores: list[float] = []
         errors = 0
-        for seconds, status, answer, why in seen:
+        for seconds, status, given, why in seen:
             self.statuses[str(status)] += 1
-            found = orjson.loads(answer)["result"] if isinstance(answer, bytes) else answer or []
+            found = given.tolist() if isinstance(given, np.ndarray) else given or []
             if status >= 500 or (found and not (min(found) >= 0 and max(found) <= LARGEST_SCORE)):
                 errors += 1
                 continue

@@ -23,8 +23,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from insurance_claims import schema
 from insurance_claims.errors import ClaimsError
@@ -32,12 +35,15 @@ from insurance_claims.errors import ClaimsError
 SUFFIX = ".spool"
 
 Seen = tuple[float, str, bytes, bytes]
-"""Seconds since 1970, request id, body and answer."""
+"""Seconds since 1970, request id, rows and scores, as ``packed`` gives them."""
 
 _SUM = struct.Struct("<I")
 """Checksum of the rest of the record."""
 _HEAD = struct.Struct("<dIII")
-"""Seconds since 1970, lengths of request id, body and answer, which follow."""
+"""Seconds since 1970, lengths of request id, rows and scores, which follow."""
+
+
+_NUMBER = np.dtype("<f8")
 
 
 class SpoolError(ClaimsError):
@@ -130,6 +136,20 @@ class Spool:
             os.close(self._file)
 
 
+def packed(values: Sequence[Any] | NDArray[np.float64]) -> bytes:
+    """Numbers as a record holds them: 8 bytes each, row by row."""
+    return np.asarray(values, dtype=_NUMBER).tobytes()
+
+
+def unpacked(content: bytes) -> NDArray[np.float64]:
+    """What ``packed`` was given, without its shape.
+
+    Raises:
+        ValueError: these are no such bytes.
+    """
+    return np.frombuffer(content, dtype=_NUMBER)
+
+
 def spools(folder: Path) -> list[Path]:
     """Files of a folder, oldest first; some may still be written."""
     found = sorted((status.st_mtime_ns, path) for path, status in _files(folder))
@@ -201,12 +221,12 @@ def _read(path: Path) -> Spooled:
 
 def _parts(seen: Seen) -> tuple[bytes, ...]:
     """What a record is made of."""
-    moment, request_id, body, answer = seen
+    moment, request_id, rows, scores = seen
     # Half of a surrogate pair is no text of a file.
     name = request_id.encode("utf-8", "replace")
-    head = _HEAD.pack(moment, len(name), len(body), len(answer))
-    checksum = zlib.crc32(answer, zlib.crc32(body, zlib.crc32(name, zlib.crc32(head))))
-    return _SUM.pack(checksum), head, name, body, answer
+    head = _HEAD.pack(moment, len(name), len(rows), len(scores))
+    checksum = zlib.crc32(scores, zlib.crc32(rows, zlib.crc32(name, zlib.crc32(head))))
+    return _SUM.pack(checksum), head, name, rows, scores
 
 
 def _record_at(content: memoryview, place: int) -> tuple[Seen, int] | None:
@@ -217,16 +237,16 @@ def _record_at(content: memoryview, place: int) -> tuple[Seen, int] | None:
         return None
     [checksum] = _SUM.unpack_from(content, place)
     moment, named, asked, told = _HEAD.unpack_from(content, begin)
-    body = name + named
-    answer = body + asked
-    end = answer + told
+    rows = name + named
+    scores = rows + asked
+    end = scores + told
     if end > len(content) or zlib.crc32(content[begin:end]) != checksum:
         return None
     record = (
         moment,
-        bytes(content[name:body]).decode(),
-        bytes(content[body:answer]),
-        bytes(content[answer:end]),
+        bytes(content[name:rows]).decode(),
+        bytes(content[rows:scores]),
+        bytes(content[scores:end]),
     )
     return record, end
 

@@ -49,8 +49,11 @@ _JSON_TYPES = {
     type(None): "null",
 }
 
-Rows: TypeAlias = list[Sequence[float]] | NDArray[np.float64]
+Rows: TypeAlias = Sequence[Sequence[float]] | NDArray[np.float64]
 """Shape (n, 57). A single row comes as the list that it was sent as: an array would cost more than its score."""
+
+Scores: TypeAlias = Sequence[float] | NDArray[np.float64]
+"""One a row, in the rows' order."""
 
 
 class RequestError(ClaimsError):

@@ -74,7 +74,7 @@ def run(request: Request) -> Response:
     span = trace.continued(given) if given else None
     try:
         body = read_body(request, _scorer.limits.max_body_bytes)
-        answer = _scorer.score(body, request_id)
+        scored = _scorer.score(body, request_id)
     except RequestError as error:
         if _recorder is not None:
             _recorder.refused(began, error)
@@ -86,10 +86,10 @@ def run(request: Request) -> Response:
             _recorder.failed(began, error, request_id, span)
         raise
     if _recorder is not None:
-        _recorder.answered(began, answer)
+        _recorder.answered(began, scored.scores)
     if _collector is not None:
-        _collector.answered(request_id, body, answer)
-    return _response(answer, 200, _scorer.version, span)
+        _collector.answered(request_id, scored.rows, scored.scores)
+    return _response(scored.answer, 200, _scorer.version, span)
 
 
 def read_body(request: Request, limit: int) -> bytes:

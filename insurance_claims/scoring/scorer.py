@@ -5,15 +5,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from insurance_claims.errors import ModelError
 from insurance_claims.model import MODEL_FILE, Model, load_model
 from insurance_claims.parameters import ScoringParameters
-from insurance_claims.scoring.request import Rows, parse_request
+from insurance_claims.scoring.request import Rows, Scores, parse_request
+
+
+class Scored(NamedTuple):
+    """An answer, and what it is of.
+
+    Attributes:
+        answer: JSON: ``{"result": [score, ...], "model": {"name", "version"}, "request_id"}``.
+        rows: of the request, in the schema's order.
+        scores: one a row.
+    """
+
+    answer: bytes
+    rows: Rows
+    scores: Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +39,27 @@ class Scorer:
     version: int
     limits: ScoringParameters
 
-    def score(self, body: bytes, request_id: str) -> bytes:
+    def score(self, body: bytes, request_id: str) -> Scored:
         """Answer one request.
 
         Args:
             body: of the request.
             request_id: repeated in the answer.
 
-        Returns:
-            JSON: ``{"result": [score, ...], "model": {"name", "version"}, "request_id"}``.
-
         Raises:
             RequestError: something is wrong with the body.
             ModelError: the model gave a score that is no number.
         """
+        rows = parse_request(body, self.limits)
+        scores = self._predict(rows)
         answer = {
-            "result": self._predict(parse_request(body, self.limits)),
+            "result": scores,
             "model": {"name": self.name, "version": self.version},
             "request_id": request_id,
         }
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        return Scored(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), rows, scores)
 
-    def _predict(self, rows: Rows) -> list[float] | NDArray[np.float64]:
+    def _predict(self, rows: Rows) -> Scores:
         # Most requests hold one row, and there the set-up of a call costs more than the trees.
         if len(rows) == 1:
             score = self.model.predict_row(rows[0])

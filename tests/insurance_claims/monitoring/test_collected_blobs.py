@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,8 +16,7 @@ from tests.azurite import AzuriteProcess, azurite
 
 __all__ = ["azurite"]
 
-BODY = json.dumps({"data": [[column.minimum for column in schema.FEATURES]] * 2}).encode()
-ANSWER = json.dumps({"result": [0.25, 0.5]}).encode()
+ROWS = [[column.minimum for column in schema.FEATURES]] * 2
 
 
 def test_rows_are_kept_in_blobs_and_read_back(
@@ -29,7 +27,7 @@ def test_rows_are_kept_in_blobs_and_read_back(
     container = azurite.container()
     location = f"{azurite.url}/{container.container_name}"
     found = Collector(Collecting(location, seconds=3600, spool=tmp_path), ("claims", 3), None)
-    found.answered("one", BODY, ANSWER)
+    found.answered("one", ROWS, [0.25, 0.5])
     assert found.close(30)
     assert not list(tmp_path.rglob("*.spool"))
     # What a writer leaves that was killed between making a blob and filling it.

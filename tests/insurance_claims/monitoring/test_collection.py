@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -30,20 +31,10 @@ from insurance_claims.monitoring.collection import (
     read_settings,
 )
 from insurance_claims.monitoring.conversion import Converted, convert
-from insurance_claims.monitoring.spool import Origin, Spool, bytes_of, spools
+from insurance_claims.monitoring.spool import Origin, Spool, bytes_of, packed, spools
 
 ROW = [column.minimum for column in schema.FEATURES]
 MODEL = ("claims", 3)
-
-
-def request(*rows: list[float]) -> bytes:
-    """A request's body."""
-    return json.dumps({"data": rows}).encode()
-
-
-def answer(*scores: float) -> bytes:
-    """What the scorer says."""
-    return json.dumps({"result": scores, "model": {"version": 3}, "request_id": "x"}).encode()
 
 
 @pytest.fixture
@@ -82,19 +73,22 @@ def test_inputs_scores_version_request_and_time_are_kept_by_day_and_version(
     before = datetime.now(UTC)
     changed = [*ROW]
     changed[0], changed[20] = 5.0, 0.75
-    kept.answered("one", request(ROW), answer(0.25))
-    kept.answered("two", request(ROW, changed), answer(0.5, 0.75))
+    kept.answered("one", [ROW], [0.25])
+    kept.answered("two", [ROW, changed], [0.5, 0.75])
     named = dict(zip(schema.FEATURE_NAMES, changed, strict=True))
-    body = json.dumps({"data": [dict(reversed(named.items()))]}).encode()
-    kept.answered("three", body, answer(0.125))
+    # What has several rows comes as an array.
+    kept.answered("three", np.array([changed, ROW]), np.array([0.125, 0.25]))
     assert kept.close(20)
     rows = read(collecting)
     found = [(row["request_id"], row["row"], row["score"]) for row in rows]
-    assert found == [("one", 0, 0.25), ("three", 0, 0.125), ("two", 0, 0.5), ("two", 1, 0.75)]
+    assert found == [
+        *(("one", 0, 0.25), ("three", 0, 0.125), ("three", 1, 0.25)),
+        *(("two", 0, 0.5), ("two", 1, 0.75)),
+    ]
     for row in rows:
         assert (row["model_name"], row["model_version"]) == MODEL
         assert before <= row["time"] <= datetime.now(UTC)
-    for row in (rows[1], rows[3]):
+    for row in (rows[1], rows[4]):
         assert {name: row[name] for name in schema.FEATURE_NAMES} == named
     assert type(rows[0]["ps_ind_01"]) is int
     [name] = open_place(collecting.location).names(collected.ROWS)
@@ -109,9 +103,9 @@ def test_rows_of_two_days_are_in_two_files_also_where_the_clock_goes_back(
     midnight = 86400.0 * 20000
     with kept._lock:
         kept._waiting += [
-            (midnight - 1, "before", request(ROW), answer(0.25)),
-            (midnight + 1, "after", request(ROW), answer(0.5)),
-            (midnight - 2, "again", request(ROW), answer(0.5)),
+            (midnight - 1, "before", [ROW], [0.25]),
+            (midnight + 1, "after", [ROW], [0.5]),
+            (midnight - 2, "again", [ROW], [0.5]),
         ]
     assert kept.close(20)
     place = open_place(collecting.location)
@@ -126,12 +120,14 @@ def test_columns_that_must_not_be_kept_are_not_and_not_in_a_spool_either(tmp_pat
     assert found is not None
     told = [*ROW]
     told[schema.FEATURE_NAMES.index("ps_car_13")] = 3.7182818
-    found.answered("one", request(told), answer(0.25))
-    named = dict(zip(schema.FEATURE_NAMES, told, strict=True))
-    found.answered("two", json.dumps({"data": [named]}).encode(), answer(0.5))
+    found.answered("one", [told], [0.25])
+    table = np.array([told, told])
+    found.answered("two", table, [0.5, 0.5])
     wait_for(lambda: not found._waiting)
     [spool] = spools(tmp_path / ".spool")
-    assert b"two" in spool.read_bytes() and b"3.718" not in spool.read_bytes()
+    assert b"two" in spool.read_bytes() and packed([3.7182818]) not in spool.read_bytes()
+    # What the answer was made of is not touched.
+    assert table.tolist() == [told, told]
     assert found.close(20)
     [name] = open_place(str(tmp_path)).names(collected.ROWS)
     columns = open_place(str(tmp_path)).read(name).column_names
@@ -195,7 +191,7 @@ def test_a_request_that_is_not_sampled_is_not_kept(tmp_path: Path) -> None:
     chosen = Collecting(str(tmp_path), share=0.5, seconds=3600)
     found = Collector(chosen, MODEL, None)
     for number in range(100):
-        found.answered(f"request-{number}", request(ROW, ROW), answer(0.25, 0.5))
+        found.answered(f"request-{number}", [ROW, ROW], [0.25, 0.5])
     assert found.close(20)
     rows = read(chosen)
     wanted = [f"request-{n}" for n in range(100) if is_sampled(f"request-{n}", 0.5)]
@@ -215,9 +211,9 @@ def test_a_full_disk_is_told_once_loses_nothing_that_fits_and_leaves_no_part(
     monkeypatch.setattr(os, "write", write)
     chosen = Collecting(str(tmp_path / "collected"), seconds=0.05)
     found = Collector(chosen, MODEL, None)
-    found.answered("one", request(ROW), answer(0.25))
+    found.answered("one", [ROW], [0.25])
     wait_for(lambda: "No space left" in caplog.text)
-    found.answered("two", request(ROW), answer(0.5))
+    found.answered("two", [ROW], [0.5])
     time.sleep(4 * collection._LINGER)
     assert caplog.text.count("No space left") == 1
     assert not [path for path in tmp_path.rglob("[!.]*") if path.is_file()]
@@ -233,7 +229,7 @@ def test_a_disk_that_is_full_for_files_keeps_the_spool(
     def fsync(number: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    kept.answered("one", request(ROW), answer(0.25))
+    kept.answered("one", [ROW], [0.25])
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         assert not kept.close(20)
@@ -247,12 +243,11 @@ def test_a_disk_that_is_full_for_files_keeps_the_spool(
 def test_what_has_no_room_is_dropped_and_counted(
     collecting: Collecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body, told = request(ROW), answer(0.25)
-    monkeypatch.setattr(collection, "_MOST", 10 * (len(body) + len(told)))
+    monkeypatch.setattr(collection, "_MOST", 10 * 8 * (len(ROW) + 1))
     monkeypatch.setattr(collection, "_LINGER", 3600.0)
     found = Collector(collecting, MODEL, None)
     for number in range(25):
-        found.answered(f"{number:02}", body, told)
+        found.answered(f"{number:02}", [ROW], [0.25])
     assert found.dropped == 15
     assert found.close(20)
     assert [row["request_id"] for row in read(collecting)] == [f"{n:02}" for n in range(10)]
@@ -264,7 +259,7 @@ def test_spools_that_take_too_much_room_get_no_more(
     Spool(collecting.spool_folder, Origin(*MODEL, ())).append([(0.0, "x", b"y" * 1000, b"")])
     monkeypatch.setattr(collection, "_MOST_SPOOLED", 500)
     found = Collector(collecting, MODEL, None)
-    found.answered("one", request(ROW), answer(0.25))
+    found.answered("one", [ROW], [0.25])
     wait_for(lambda: "in no file yet" in caplog.text)
     assert not found.close(20)
     assert bytes_of(collecting.spool_folder) < 1500
@@ -276,7 +271,7 @@ def test_much_is_written_before_its_time(
     monkeypatch.setattr(collection, "_MUCH", 2000)
     found = Collector(collecting, MODEL, None)
     for number in range(20):
-        found.answered(str(number), request(ROW), answer(0.25))
+        found.answered(str(number), [ROW], [0.25])
     place = open_place(collecting.location)
     wait_for(lambda: place.names(collected.ROWS))
     assert found.close(20)
@@ -295,20 +290,21 @@ def test_a_place_that_hangs_holds_up_neither_spool_nor_requests_nor_the_end(
 
     monkeypatch.setattr(collection, "open_place", lambda location: Hanging())
     found = Collector(replace(collecting, seconds=0.05), MODEL, None)
-    found.answered("one", request(ROW), answer(0.25))
+    found.answered("one", [ROW], [0.25])
     assert hangs.wait(60)
-    found.answered("two", request(ROW), answer(0.25))
+    found.answered("two", [ROW], [0.25])
     wait_for(lambda: any(b"two" in path.read_bytes() for path in spools(collecting.spool_folder)))
     assert not found.close(0.05)
     release.set()
 
 
 WORKER = """
-import sys, time
+import json, sys, time
 from insurance_claims.monitoring.collection import Collecting, Collector
+rows = json.loads(sys.argv[2])
 found = Collector(Collecting(sys.argv[1], seconds=3600), ("claims", 3), None)
 for number in range(10**9):
-    found.answered(str(number), sys.argv[2].encode(), b'{"result": [0.25]}')
+    found.answered(str(number), rows, [0.25])
     time.sleep(0.0005)
 """
 
@@ -316,7 +312,7 @@ for number in range(10**9):
 def test_what_a_killed_worker_had_put_aside_is_written_by_the_next_one(
     collecting: Collecting,
 ) -> None:
-    command = [sys.executable, "-c", WORKER, collecting.location, request(ROW).decode()]
+    command = [sys.executable, "-c", WORKER, collecting.location, json.dumps([ROW])]
     process = subprocess.Popen(command)
     folder = collecting.spool_folder
     wait_for(lambda: bytes_of(folder) > 20_000)
@@ -336,7 +332,7 @@ def test_what_a_killed_worker_had_put_aside_is_written_by_the_next_one(
 
 def test_a_torn_end_is_counted_and_what_is_whole_is_kept(collecting: Collecting) -> None:
     spool = Spool(collecting.spool_folder, Origin(*MODEL, ()))
-    spool.append([(1.0, name, request(ROW), answer(0.25)) for name in ("one", "two")])
+    spool.append([(1.0, name, packed([ROW]), packed([0.25])) for name in ("one", "two")])
     spool.release()
     [path] = spools(collecting.spool_folder)
     os.truncate(path, spool.size - 1)
@@ -350,7 +346,7 @@ def test_whoever_was_killed_before_a_spool_was_removed_makes_no_doubles(
     collecting: Collecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(collecting.spool_folder, Origin(*MODEL, ()))
-    spool.append([(1.0, "one", request(ROW, ROW), answer(0.25, 0.5))])
+    spool.append([(1.0, "one", packed([ROW, ROW]), packed([0.25, 0.5]))])
     spool.release()
     place = open_place(collecting.location)
 
@@ -368,7 +364,7 @@ def test_whoever_was_killed_before_a_spool_was_removed_makes_no_doubles(
 def test_a_spool_that_cannot_be_read_does_not_hold_up_the_others(collecting: Collecting) -> None:
     for origin, name in ((Origin("claims", 1, (), "0"), "old"), (Origin(*MODEL, ()), "new")):
         spool = Spool(collecting.spool_folder, origin)
-        spool.append([(1.0, name, request(ROW), answer(0.25))])
+        spool.append([(1.0, name, packed([ROW]), packed([0.25]))])
         spool.release()
     with pytest.raises(CollectionError, match="version 0 of the schema"):
         list(convert(collecting.spool_folder, open_place(collecting.location)))
@@ -377,11 +373,11 @@ def test_a_spool_that_cannot_be_read_does_not_hold_up_the_others(collecting: Col
 
 
 def test_a_forked_worker_keeps_its_own_rows(kept: Collector, collecting: Collecting) -> None:
-    kept.answered("parent", request(ROW), answer(0.25))
+    kept.answered("parent", [ROW], [0.25])
     wait_for(lambda: not kept._waiting)
     child = os.fork()
     if child == 0:
-        kept.answered("child", request(ROW), answer(0.5))
+        kept.answered("child", [ROW], [0.5])
         os._exit(0 if kept.close(20) else 1)
     assert os.waitpid(child, 0)[1] == 0
     # The parent's spool is still the parent's.

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from time import perf_counter
 
+import numpy as np
 import pytest
 
 from insurance_claims.monitoring import wire
@@ -38,18 +39,14 @@ def recorder(emitter: Emitter) -> Recorder:
     return Recorder(emitter, ("claims", 3), 3600)
 
 
-def _answer(*scores: float) -> bytes:
-    return json.dumps({"result": scores, "model": {"version": 3}, "request_id": "x"}).encode()
-
-
 def test_requests_scores_refusals_and_bugs_are_counted(
     ingestion: Ingestion, emitter: Emitter, recorder: Recorder
 ) -> None:
     many = [number / 1000 for number in range(1000)]
     began = perf_counter()
-    recorder.answered(began, _answer(0.25))
-    recorder.answered(began - 1, _answer(0.5, 0.75))
-    recorder.answered(began, _answer(*many))
+    recorder.answered(began, [0.25])
+    recorder.answered(began - 1, [0.5, 0.75])
+    recorder.answered(began, np.array(many))
     recorder.refused(began, RequestError("no", row=0, column="ps_ind_01"))
     recorder.refused(began, RequestError("no", status=413))
     recorder.failed(began, ValueError("row [1, 2]"), "request-1", None)
@@ -83,7 +80,7 @@ def test_windows_follow_each_other_and_add_up(
 ) -> None:
     for scores in ((0.1,), (0.2, 0.3), (), (0.4,)):
         if scores:
-            recorder.answered(perf_counter(), _answer(*scores))
+            recorder.answered(perf_counter(), scores)
         recorder.send()
     assert emitter.flush(20)
     events = ingestion.events(wire.EVENT)
@@ -98,7 +95,7 @@ def test_windows_follow_each_other_and_add_up(
 def test_an_answer_with_a_score_that_cannot_be_is_an_error(
     ingestion: Ingestion, emitter: Emitter, recorder: Recorder
 ) -> None:
-    recorder.answered(perf_counter(), _answer(0.5, 1.5))
+    recorder.answered(perf_counter(), [0.5, 1.5])
     recorder.send()
     assert emitter.flush(20)
     [event] = ingestion.events(wire.EVENT)
@@ -126,10 +123,10 @@ def test_bugs_are_sent_without_what_was_in_the_request_and_not_without_end(
 def test_a_forked_worker_counts_for_itself(
     ingestion: Ingestion, emitter: Emitter, recorder: Recorder
 ) -> None:
-    recorder.answered(perf_counter(), _answer(0.1))
+    recorder.answered(perf_counter(), [0.1])
     child = os.fork()
     if child == 0:
-        recorder.answered(perf_counter(), _answer(0.2, 0.3))
+        recorder.answered(perf_counter(), [0.2, 0.3])
         recorder.send()
         os._exit(0 if emitter.flush(20) else 1)
     assert os.waitpid(child, 0)[1] == 0
@@ -144,7 +141,7 @@ def test_a_forked_worker_counts_for_itself(
 
 def test_events_come_by_themselves(ingestion: Ingestion, emitter: Emitter) -> None:
     recorder = Recorder(emitter, ("claims", 3), 0.05)
-    recorder.answered(perf_counter(), _answer(0.1))
+    recorder.answered(perf_counter(), [0.1])
     began = perf_counter()
     while not ingestion.events(wire.EVENT):
         assert perf_counter() - began < 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,14 +18,14 @@ from insurance_claims.monitoring.collected import (
     partition,
 )
 from insurance_claims.monitoring.conversion import rows_table
-from insurance_claims.monitoring.spool import Origin, Spool
+from insurance_claims.monitoring.spool import Origin, Spool, packed
 from insurance_claims.monitoring.upkeep import Upkeep, keep_up
 from ml_service.feedback.rows import read_all
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ROW = [column.minimum for column in schema.FEATURES]
-BODY = json.dumps({"data": [ROW, ROW]}).encode()
-ANSWER = b'{"result": [0.25, 0.5]}'
+ROWS_SENT = packed([ROW, ROW])
+SCORES = packed([0.25, 0.5])
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def _collect(
     place: Place, days_ago: int, requests: Sequence[str], version: int = 3, omit: str = ""
 ) -> str:
     moment = NOW - timedelta(days=days_ago)
-    seen = [(moment.timestamp(), request, BODY, ANSWER) for request in requests]
+    seen = [(moment.timestamp(), request, ROWS_SENT, SCORES) for request in requests]
     name = f"{partition(moment.date().isoformat(), version)}/{requests[0]}.parquet"
     omitted = frozenset(filter(None, [omit]))
     place.write(name, rows_table(seen, ("claims", version), omitted))
@@ -164,7 +163,7 @@ def test_what_is_damaged_or_does_not_belong_there_stays_and_is_told(
 def test_what_killed_workers_left_becomes_files(place: Place, tmp_path: Path) -> None:
     for origin in (Origin("claims", 3, ()), Origin("claims", 3, (), "0")):
         spool = Spool(tmp_path / "spool", origin)
-        spool.append([(NOW.timestamp(), "one", BODY, ANSWER)])
+        spool.append([(NOW.timestamp(), "one", ROWS_SENT, SCORES)])
         spool.release()
     done = keep_up(place, tmp_path / "spool", None, NOW)
     assert done.adopted == 2

@@ -61,7 +61,9 @@ def main(folder: Path) -> None:
     step("insurance_claims.evaluate.evaluate_model", **judged, champion="none", output=evaluation)
     known = golden(model)
     scorer = load_scorer(model, load_parameters().scoring)
-    answer = json.loads(scorer.score(json.dumps({"data": known["rows"]}).encode(), "request"))
+    answer = json.loads(
+        scorer.score(json.dumps({"data": known["rows"]}).encode(), "request").answer
+    )
     values = {name: table[name].to_numpy(float) for name in schema.FEATURE_NAMES}
     periods = {} if schema.PERIOD is None else {schema.PERIOD: table[schema.PERIOD] % 2 + 1}
     result = {

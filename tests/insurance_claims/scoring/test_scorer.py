@@ -35,7 +35,7 @@ ANY_ROW = st.tuples(*map(_values, schema.FEATURES, *bounds(LIMITS.headroom))).ma
 
 
 def _result(scorer: Scorer, rows: list[list[float]]) -> list[float]:
-    answer = json.loads(scorer.score(json.dumps({"data": rows}).encode(), "id"))
+    answer = json.loads(scorer.score(json.dumps({"data": rows}).encode(), "id").answer)
     result: list[float] = answer["result"]
     return result
 
@@ -44,12 +44,23 @@ def test_an_answer_holds_scores_model_and_request_id(
     model_dir: Path, rows: list[list[float]]
 ) -> None:
     scorer = load_scorer(model_dir, LIMITS)
-    answer = json.loads(scorer.score(json.dumps({"data": rows}).encode(), 'a "quoted" ü id'))
+    answer = json.loads(scorer.score(json.dumps({"data": rows}).encode(), 'a "quoted" ü id').answer)
     assert set(answer) == {"result", "model", "request_id"}
     assert answer["model"] == {"name": "claims", "version": 3}
     assert answer["request_id"] == 'a "quoted" ü id'
     expected = load_model(model_dir).predict(np.array(rows))
     assert answer["result"] == expected.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_rows_and_scores_come_with_the_answer_in_the_schemas_order(
+    model_dir: Path, rows: list[list[float]], count: int
+) -> None:
+    named = [dict(zip(schema.FEATURE_NAMES, row, strict=True)) for row in rows[:count]]
+    body = json.dumps({"data": [dict(reversed(row.items())) for row in named]}).encode()
+    scored = load_scorer(model_dir, LIMITS).score(body, "id")
+    assert np.array_equal(np.array(scored.rows), rows[:count])
+    assert list(scored.scores) == json.loads(scored.answer)["result"]
 
 
 def test_one_row_gets_the_score_that_it_gets_among_others(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from insurance_claims.data.synthesize import synthesize
 from insurance_claims.model import load_model
 from insurance_claims.monitoring.collected import Place, partition
 from insurance_claims.monitoring.conversion import rows_table
+from insurance_claims.monitoring.spool import packed
 from insurance_claims.parameters import load_parameters
 from insurance_claims.registry import ModelVersion
 from ml_service.pipeline import Pipeline
@@ -122,7 +123,7 @@ def collect(
     for start in range(0, rows, _ROWS):
         part = slice(start, start + _ROWS)
         request_id = f"{seed}-{start}"
-        seen.append(as_seen(at, request_id, values[part].tolist(), scores[part].tolist()))
+        seen.append((at.timestamp(), request_id, packed(values[part]), packed(scores[part])))
         labels.append(
             pd.DataFrame(
                 {
@@ -136,15 +137,3 @@ def collect(
     kept = rows_table(seen, ("claims", version), frozenset())
     place.write(f"{folder}/{seed}-{at:%H%M%S}.parquet", kept)
     return pd.concat(labels, ignore_index=True)
-
-
-def as_seen(
-    at: datetime, request_id: str, rows: Sequence[Sequence[float]], scores: Sequence[float]
-) -> tuple[float, str, bytes, bytes]:
-    """A request and its answer."""
-    return (
-        at.timestamp(),
-        request_id,
-        json.dumps({"data": rows}).encode(),
-        json.dumps({"result": scores}).encode(),
-    )
