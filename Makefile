@@ -53,7 +53,7 @@ bench: $(VENV)/.bench ## Measure speed and model quality as ratios (QUICK=1 for 
 	@$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 .PHONY: soak
-soak: $(VENV)/.test ## Load a canary for ten minutes, then overload it (QUICK=1: half a minute); into build/soak
+soak: $(VENV)/.test ## Load a canary for ten minutes, then overload it (QUICK=1: two minutes); into build/soak
 	@$(BIN)/python -m benchmarks.soak $(if $(QUICK),--quick)
 
 $(VENV)/.bench: environment_setup/bench.txt $(VENV)/.test

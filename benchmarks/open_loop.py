@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -73,6 +73,19 @@ class Answers:
         answered = (self.start + self.latency_ms / 1000)[self.status == status]
         counts, edges = np.histogram(answered, bins=windows, range=(0, self.seconds))
         return float(counts.min() / (edges[1] - edges[0]))
+
+
+def in_a_row(parts: Sequence[Answers]) -> Answers:
+    """Answers that came one part after another, as if of one run."""
+    begins = np.cumsum([0.0, *(part.seconds for part in parts)])
+    return Answers(
+        np.concatenate([part.start + begin for part, begin in zip(parts, begins, strict=False)]),
+        np.concatenate([part.late_ms for part in parts]),
+        np.concatenate([part.latency_ms for part in parts]),
+        np.concatenate([part.status for part in parts]),
+        np.concatenate([part.retry_after for part in parts]),
+        float(begins[-1]),
+    )
 
 
 class Generator:

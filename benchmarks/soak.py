@@ -1,11 +1,12 @@
 """A long load on a canary of two versions, then an overload: what an endpoint of the local platform promises.
 
-1. Capacity: how many requests of one row a second the router and two versions, half and half, answer at
-   any time: in the slowest fifth of the measurement, for a shared machine is not always as fast.
+1. Capacity: how many requests of one row a second the router and two versions, half and half, answer at any time: in
+   the slowest second of two minutes, for a shared machine is not always as fast.
 2. Soak: 80% of that for ten minutes, at a fixed rate. Every request is answered, no process dies, and neither memory
    nor open files grow.
-3. Overload: 200% for half a minute. What is too much is refused at once with 503 and Retry-After, and the accepted are
-   answered about as fast as before.
+3. Overload: after a new look at the capacity, a minute at 80%, two minutes at 200%, and a minute at 80% again. What is
+   too much is refused at once with 503 and Retry-After, and the accepted are answered about as fast as in the minute
+   before.
 
 The client is a process of its own on the same machine (``benchmarks.open_loop``) and takes its part of the cores, so
 the capacity is that of all three together. Exit code 1 where a promise does not hold. ``soak.json`` and ``soak.png`` go
@@ -19,7 +20,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ import orjson
 
 from benchmarks.__main__ import machine
 from benchmarks.models import LEAVES, TREES, make_model
-from benchmarks.open_loop import Answers, Generator, Target, generator
+from benchmarks.open_loop import Answers, Generator, Target, generator, in_a_row
 from benchmarks.processes import Growth, Usage, growth, named, sampled
 from benchmarks.servers import deployed
 from benchmarks.soak_picture import draw
@@ -43,25 +43,25 @@ MOST_MEMORY_MB = 3.0
 """Growth of a process from warm-up to the end that its interval has to reach down to, at least."""
 MOST_FILES = 3.0
 MOST_P99_RATIO = 2.0
-"""The accepted's p99 under overload against that of the soak."""
+"""The accepted's p99 under overload against that of the minute before."""
 MOST_REFUSAL_MS = 100.0
 """The refusals' p99: an answer that a person takes for immediate."""
 _CONNECTIONS = 16
-_WINDOWS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How long each part takes, in seconds, and the time between two looks at the processes."""
 
-    capacity: float
+    capacity: int
     soak: float
+    before: float
     overload: float
     interval: float
 
 
-FULL = Plan(capacity=20, soak=600, overload=30, interval=2)
-QUICK = Plan(capacity=3, soak=20, overload=5, interval=0.25)
+FULL = Plan(capacity=120, soak=600, before=60, overload=120, interval=2)
+QUICK = Plan(capacity=5, soak=20, before=5, overload=60, interval=0.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +69,22 @@ class Measured:
     """What was seen.
 
     Attributes:
-        capacity: requests a second.
+        capacity: requests a second, before the soak.
         soak: answers at 80% of it.
-        overload: answers at 200% of it.
+        capacity_then: requests a second, before the overload.
+        before: answers at 80% of that.
+        overload: answers at 200% of that.
+        after: answers at 80% again.
         usage: of each process, during the soak.
         ended: processes that died on the way.
     """
 
     capacity: float
     soak: Answers
+    capacity_then: float
+    before: Answers
     overload: Answers
+    after: Answers
     usage: Mapping[str, Usage]
     ended: list[str]
 
@@ -113,18 +119,24 @@ def _deploy(endpoints: LocalEndpoints, row: list[float]) -> Target:
 
 def _load(plan: Plan, client: Generator, target: Target, supervisor: Supervisor) -> Measured:
     processes = named(supervisor)
-    client.in_turn(target, _CONNECTIONS, plan.capacity / 4).result()
-    most = client.in_turn(target, _CONNECTIONS, plan.capacity).result()
-    capacity = most.least_rate(200, _WINDOWS)
+    capacity = _capacity(client, target, plan.capacity)
     _say(f"capacity: {capacity:,.0f} requests/s; soak of {plan.soak:g} s begins")
     with sampled(processes, plan.interval) as usage:
         soak = client.at_rate(target, SOAK_SHARE * capacity, plan.soak).result()
-    _say(f"soak: p99 {soak.quantile(200, 0.99):.1f} ms; overload of {plan.overload:g} s begins")
-    # Only so that the overload begins with empty queues.
-    time.sleep(1)
-    overload = client.at_rate(target, OVERLOAD_SHARE * capacity, plan.overload).result()
+    then = _capacity(client, target, max(5, plan.capacity // 12))
+    _say(f"soak: p99 {soak.quantile(200, 0.99):.1f} ms; capacity: {then:,.0f} requests/s")
+    _say(f"overload of {plan.overload:g} s begins in {plan.before:g} s")
+    shares = ((SOAK_SHARE, plan.before), (OVERLOAD_SHARE, plan.overload), (SOAK_SHARE, plan.before))
+    # All handed over at once, so that one follows the other.
+    parts = [client.at_rate(target, share * then, seconds) for share, seconds in shares]
+    before, overload, after = (part.result() for part in parts)
     ended = [name for name, process in processes.items() if not process.is_running()]
-    return Measured(capacity, soak, overload, usage, ended)
+    return Measured(capacity, soak, then, before, overload, after, usage, ended)
+
+
+def _capacity(client: Generator, target: Target, seconds: int) -> float:
+    client.in_turn(target, _CONNECTIONS, seconds / 4).result()
+    return client.in_turn(target, _CONNECTIONS, seconds).result().least_rate(200, seconds)
 
 
 def grown(measured: Measured) -> dict[str, dict[str, Growth]]:
@@ -146,7 +158,7 @@ def judge(measured: Measured) -> list[Promise]:
     refused = overload.status == 503
     odd = int(((overload.status != 200) & ~(refused & overload.retry_after)).sum())
     accepted = int((overload.status == 200).sum())
-    before, during = soak.quantile(200, 0.99), overload.quantile(200, 0.99)
+    before, during = measured.before.quantile(200, 0.99), overload.quantile(200, 0.99)
     refusal = overload.quantile(503, 0.99)
     result = [
         Promise(
@@ -179,7 +191,7 @@ def judge(measured: Measured) -> list[Promise]:
             f"{int(refused.sum()):,} refused, p99 {refusal:.1f} ms",
         ),
         Promise(
-            f"overload: the accepted's p99 is at most {MOST_P99_RATIO:g} x that of the soak",
+            f"overload: the accepted's p99 is at most {MOST_P99_RATIO:g} x that of the minute before",
             during <= MOST_P99_RATIO * before,
             f"{accepted:,} accepted, p99 {during:.1f} against {before:.1f} ms: {during / before:.2f} x",
         ),
@@ -188,12 +200,18 @@ def judge(measured: Measured) -> list[Promise]:
 
 def summary(measured: Measured, plan: Plan, promises: list[Promise]) -> dict[str, object]:
     """What soak.json holds."""
-    parts = {"soak": measured.soak, "overload": measured.overload}
+    parts = {
+        "soak": measured.soak,
+        "before": measured.before,
+        "overload": measured.overload,
+        "after": measured.after,
+    }
     return {
         "machine": machine(),
         "model": {"trees": TREES, "leaves": LEAVES},
         "plan": asdict(plan),
         "capacity_per_second": measured.capacity,
+        "capacity_before_overload_per_second": measured.capacity_then,
         **{name: _described(answers) for name, answers in parts.items()},
         "growth": {
             name: {kind: asdict(found) for kind, found in own.items()}
@@ -229,7 +247,9 @@ def _say(line: str) -> None:
 def main() -> None:
     """Measure, judge, write; exit 1 where a promise does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--quick", action="store_true", help="half a minute, not eleven minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="two minutes, not a quarter of an hour"
+    )
     parser.add_argument("--output", type=Path, default=Path("build/soak"), metavar="DIR")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL
@@ -238,10 +258,11 @@ def main() -> None:
     promises = judge(measured)
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "soak.json", summary(measured, plan, promises))
-    draw(measured.soak, measured.overload, measured.usage, output / "soak.png")
-    print(
-        f"capacity {measured.capacity:,.0f} requests/s\n\n| promise | held | found |\n|---|---|---|"
-    )
+    overload = in_a_row([measured.before, measured.overload, measured.after])
+    draw(measured.soak, overload, measured.usage, output / "soak.png")
+    then = f"before the overload {measured.capacity_then:,.0f}"
+    print(f"capacity {measured.capacity:,.0f} requests/s, {then}\n")
+    print("| promise | held | found |\n|---|---|---|")
     for promise in promises:
         print(f"| {promise.text} | {'yes' if promise.held else 'NO'} | {promise.found} |")
     if broken := [promise.text for promise in promises if not promise.held]:

@@ -23,15 +23,22 @@ _BINS = 60
 
 
 def draw(soak: Answers, overload: Answers, usage: Mapping[str, Usage], path: Path) -> None:
-    """Write the picture as PNG."""
+    """Write the picture as PNG.
+
+    Args:
+        soak: answers of the soak.
+        overload: answers from the minute before the overload to the minute after it.
+        usage: of each process.
+        path: of the picture.
+    """
     figure, axes = plt.subplots(2, 2, figsize=(11, 6.5), layout="constrained")
     try:
         _latency(axes[0, 0], soak, 200, "soak: latency of answers")
         _memory(axes[0, 1], usage)
         _outcome(axes[1, 0], overload)
-        _latency(axes[1, 1], overload, 200, "overload: latency")
+        _latency(axes[1, 1], overload, 200, "before, in and after the overload: latency")
         if (overload.status == 503).any():
-            _latency(axes[1, 1], overload, 503, "overload: latency")
+            _latency(axes[1, 1], overload, 503, "before, in and after the overload: latency")
         figure.savefig(path, dpi=110)
     finally:
         plt.close(figure)
@@ -62,6 +69,10 @@ def _outcome(axes: Axes, overload: Answers) -> None:
     for status in sorted({int(status) for status in overload.status}):
         counts, _ = np.histogram(overload.start[overload.status == status], edges)
         axes.plot(edges[:-1], counts / width, label=str(status) if status else "no answer")
-    axes.set(title="overload: requests by answer", xlabel="seconds", ylabel="a second")
+    axes.set(
+        title="before, in and after the overload: requests by answer",
+        xlabel="seconds",
+        ylabel="a second",
+    )
     axes.set_ylim(bottom=0)
     axes.legend(fontsize="small")

@@ -41,7 +41,16 @@ def _usage(memory: float = 0.0, files: float = 0.0) -> Usage:
     )
 
 
-GOOD = Measured(500, _answers(4000, 0), _answers(5000, 4000, 15), {"router": _usage()}, [])
+GOOD = Measured(
+    capacity=500,
+    soak=_answers(4000, 0, 30),
+    capacity_then=450,
+    before=_answers(400, 0),
+    overload=_answers(5000, 4000, 15),
+    after=_answers(390, 10),
+    usage={"router": _usage()},
+    ended=[],
+)
 
 
 def _broken(measured: Measured) -> list[Promise]:
@@ -119,5 +128,6 @@ def test_the_exit_code_says_whether_all_is_kept(
     written = json.loads((tmp_path / "new" / "soak.json").read_text())
     assert written["capacity_per_second"] == 500
     assert written["overload"]["by_status"]["503"]["requests"] == 4000
+    assert written["after"]["by_status"]["503"]["requests"] == 10
     assert all(promise["held"] for promise in written["promises"]) == (not code)
     assert (tmp_path / "new" / "soak.png").read_bytes().startswith(b"\x89PNG")
