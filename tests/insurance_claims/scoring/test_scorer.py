@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +33,12 @@ def _values(column: schema.Column, lower: float, upper: float) -> st.SearchStrat
     return inside | st.just(float(schema.MISSING)) if column.missing_allowed else inside
 
 
+STARTED = """
+import gc
+from insurance_claims.scoring import score
+score.init()
+print(gc.get_freeze_count(), len(gc.get_objects()))
+"""
 ANY_ROW = st.tuples(*map(_values, schema.FEATURES, *bounds(LIMITS.headroom))).map(list)
 """A row that a request may hold."""
 
@@ -130,3 +139,15 @@ def test_a_score_that_is_no_number_is_never_answered(
 def test_a_request_that_is_wrong_gets_no_score(model_dir: Path, rows: list[list[float]]) -> None:
     with pytest.raises(RequestError, match="row 1: 56 values"):
         _result(load_scorer(model_dir, LIMITS), [rows[0], rows[1][:-1]])
+
+
+def test_a_worker_looks_for_garbage_only_in_what_requests_leave_behind(model_dir: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", STARTED],
+        env={**os.environ, "AZUREML_MODEL_DIR": str(model_dir)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    kept, watched = map(int, found.stdout.split())
+    assert watched < 1000 < 50_000 < kept
