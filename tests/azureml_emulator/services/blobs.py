@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -108,17 +109,20 @@ async def put_blob(call: Call) -> Answer:
 async def get_blob(call: Call) -> Answer:
     """Read a blob, or a range of it."""
     blob = existing_blob_of(call)
-    found = headers(blob)
-    size = blob.file.stat().st_size
-    wanted = call.headers.get("x-ms-range") or call.headers.get("range", "")
-    if match := _RANGE.match(wanted):
-        first = int(match[1])
-        last = min(int(match[2] or size - 1), size - 1)
-        if first >= size:
-            return Answer(416, b"", {**XML, "x-ms-error-code": "InvalidRange"})
-        content = await asyncio.to_thread(_read, blob.file, first, last - first + 1)
-        return Answer(206, content, {**found, "Content-Range": f"bytes {first}-{last}/{size}"})
-    return Answer(200, await asyncio.to_thread(blob.file.read_bytes), found)
+    # Headers and content are of the same file, also where another one takes its place meanwhile.
+    with blob.file.open("rb") as source:
+        found = headers(blob)
+        size = os.fstat(source.fileno()).st_size
+        wanted = call.headers.get("x-ms-range") or call.headers.get("range", "")
+        if match := _RANGE.match(wanted):
+            first = int(match[1])
+            last = min(int(match[2] or size - 1), size - 1)
+            if first >= size:
+                return Answer(416, b"", {**XML, "x-ms-error-code": "InvalidRange"})
+            source.seek(first)
+            content = await asyncio.to_thread(source.read, last - first + 1)
+            return Answer(206, content, {**found, "Content-Range": f"bytes {first}-{last}/{size}"})
+        return Answer(200, await asyncio.to_thread(source.read, size), found)
 
 
 @routes.add("HEAD", "/blob/{account}/{container}/{name:path}", anonymous=True)
@@ -160,9 +164,3 @@ def _append(call: Call, blob: Blob) -> Answer:
         "x-ms-blob-committed-block-count": f"{blob.blocks}",
     }
     return Answer(201, b"", {**XML, **headers(blob), **added})
-
-
-def _read(file: Path, first: int, length: int) -> bytes:
-    with file.open("rb") as source:
-        source.seek(first)
-        return source.read(length)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,6 +70,25 @@ def test_what_was_written_is_read(documents: AzureDocuments) -> None:
     assert documents.read("state/production/a.json") == b"two, and longer"
     documents.write("state/production/a.json", b"")
     assert documents.read("state/production/a.json") == b""
+
+
+def test_what_is_replaced_meanwhile_is_read_whole(container: Any) -> None:
+    contents = [b"short", b"long" * 20_000]
+    reader = AzureDocuments(lambda: container)
+    reader.write("replaced.json", contents[0])
+
+    def replace() -> None:
+        writer = AzureDocuments(lambda: container)
+        for turn in range(50):
+            writer.write("replaced.json", contents[turn % 2])
+
+    with ThreadPoolExecutor(1) as pool:
+        replaced = pool.submit(replace)
+        seen = set()
+        while not replaced.done():
+            seen.add(reader.read("replaced.json"))
+        replaced.result()
+    assert seen == set(contents)
 
 
 def test_names_are_those_of_a_folder_and_below(documents: AzureDocuments) -> None:
