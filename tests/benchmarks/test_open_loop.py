@@ -133,3 +133,20 @@ def test_the_process_of_its_own_gives_back_what_it_saw() -> None:
     nowhere = Target("http://127.0.0.1:1/score", "secret", b"{}")
     with open_loop.generator() as client:
         assert len(client.at_rate(nowhere, 100, 0.05).result(30).status) == 5
+
+
+def test_parts_follow_each_other() -> None:
+    one = Answers(
+        start=np.array([0.0, 1.0]),
+        late_ms=np.array([0.0, 1.0]),
+        latency_ms=np.array([5.0, 6.0]),
+        status=np.array([200, 503]),
+        retry_after=np.array([False, True]),
+        seconds=2.5,
+    )
+    both = open_loop.in_a_row([one, one, one])
+    assert both.start.tolist() == [0.0, 1.0, 2.5, 3.5, 5.0, 6.0]
+    assert both.status.tolist() == [200, 503] * 3
+    assert both.latency_ms.tolist() == [5.0, 6.0] * 3
+    assert both.retry_after.tolist() == [False, True] * 3
+    assert both.seconds == 7.5

@@ -48,7 +48,7 @@ class Admission:
         lasted = now - self._began
         if lasted >= period:
             # Where nobody asked for long, what was before that says nothing of now.
-            self._stands = lasted < 2 * period and self._still_stands()
+            self._stands = lasted < 2 * period and self._found_standing()
             self._shortest_before = self._shortest if lasted < 2 * period else 0
             self._began, self._shortest, self._asked, self._refused = now, in_hand, 0, 0
         self._shortest = min(self._shortest, in_hand)
@@ -59,7 +59,8 @@ class Admission:
         self._refused += not admitted
         return admitted
 
-    def _still_stands(self) -> bool:
+    def _found_standing(self) -> bool:
+        """What the period that is over says of the queue."""
         if self._stands:
             return self._refused > CALM_SHARE * self._asked
         least = max(self.workers * FEW, SHRINKS * self._shortest_before)
