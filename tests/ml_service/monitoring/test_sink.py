@@ -152,11 +152,16 @@ def own_sink(tmp_path: Path) -> Iterator[RunningSink]:
     running.stop()
 
 
-def test_a_full_disk_is_answered_so_that_senders_try_again_and_is_survived(
-    own_sink: RunningSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The database may not grow, as on a disk that is full.
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database may not grow, as on a disk that is full."""
     monkeypatch.setattr(store, "_SCHEMA", store._SCHEMA + "PRAGMA max_page_count = 8;")
+
+
+# Full before the sink is started, which opens its database at a moment of its own.
+def test_a_full_disk_is_answered_so_that_senders_try_again_and_is_survived(
+    full_disk: None, own_sink: RunningSink
+) -> None:
     body = json.dumps([_envelope(own_sink, "x" * 500) for _ in range(200)]).encode()
     status, answer = _post(own_sink, body)
     assert status == 503
