@@ -31,7 +31,7 @@ import numpy as np
 from insurance_claims import schema
 from insurance_claims.monitoring.collected import CollectionError, Place, open_place
 from insurance_claims.monitoring.conversion import Converted, convert, warm_up
-from insurance_claims.monitoring.spool import Origin, Seen, Spool, bytes_of, packed
+from insurance_claims.monitoring.spool import NUMBER, Origin, Seen, Spool, bytes_of, to_bytes
 from insurance_claims.scoring.request import Rows, Scores
 from insurance_claims.telemetry import Emitter
 
@@ -64,7 +64,6 @@ _MOST = 32 << 20
 """Bytes that wait in memory at most."""
 _MOST_SPOOLED = 512 << 20
 """Bytes of a folder's spools beyond which nothing is added to them."""
-_NUMBER_BYTES = 8
 _Asked: TypeAlias = tuple[float, str, Rows, Scores]
 """Seconds since 1970, request id, rows and scores, as they are in memory."""
 
@@ -209,7 +208,7 @@ class Collector:
         """
         if self._collecting.share < 1 and not is_sampled(request_id, self._collecting.share):
             return
-        size = len(rows) * (len(schema.FEATURE_NAMES) + 1) * _NUMBER_BYTES
+        size = len(rows) * (len(schema.FEATURE_NAMES) + 1) * NUMBER.itemsize
         with self._lock:
             if self._bytes + size > _MOST:
                 self._dropped += 1
@@ -247,7 +246,7 @@ class Collector:
         if self._omitted:
             rows = np.array(rows, dtype=np.float64)
             rows[:, self._omitted] = np.nan
-        return when, request_id, packed(rows), packed(scores)
+        return when, request_id, to_bytes(rows), to_bytes(scores)
 
     def _opened(self) -> Spool:
         if self._spool is None:

@@ -18,7 +18,14 @@ import numpy as np
 from insurance_claims import schema
 from insurance_claims.monitoring import collected
 from insurance_claims.monitoring.collected import CollectionError, Place
-from insurance_claims.monitoring.spool import Seen, SpoolError, claimed, packed, spools, unpacked
+from insurance_claims.monitoring.spool import (
+    Seen,
+    SpoolError,
+    claimed,
+    from_bytes,
+    spools,
+    to_bytes,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -84,11 +91,11 @@ def rows_table(seen: Sequence[Seen], model: tuple[str, int], omitted: frozenset[
     """
     import pyarrow as pa
 
-    scores = unpacked(b"".join(told for *_, told in seen))
-    sent = unpacked(b"".join(rows for _, _, rows, _ in seen)).reshape(len(scores), -1)
+    scores = from_bytes(b"".join(told for *_, told in seen))
+    sent = from_bytes(b"".join(rows for _, _, rows, _ in seen)).reshape(len(scores), -1)
     # A feature a row: Arrow takes them as they are.
     values = np.ascontiguousarray(sent.T)
-    count = np.array([len(unpacked(told)) for *_, told in seen])
+    count = np.array([len(from_bytes(told)) for *_, told in seen])
     firsts = np.repeat(np.cumsum(count) - count, count)
     times = np.array([int(moment * 1e6) for moment, *_ in seen])
     ids = pa.array([request_id for _, request_id, *_ in seen], pa.string())
@@ -108,7 +115,7 @@ def rows_table(seen: Sequence[Seen], model: tuple[str, int], omitted: frozenset[
 def warm_up(model: tuple[str, int], omitted: frozenset[str]) -> None:
     """Import what a file needs, before it is needed: not when the process is busy, or ends and refuses to."""
     row = [column.minimum for column in schema.FEATURES]
-    seen = (0.0, "warm-up", packed([row]), packed([0.5]))
+    seen = (0.0, "warm-up", to_bytes([row]), to_bytes([0.5]))
     collected.packed(rows_table([seen], model, omitted))
 
 

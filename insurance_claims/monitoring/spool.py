@@ -23,7 +23,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import orjson
@@ -31,19 +30,20 @@ from numpy.typing import NDArray
 
 from insurance_claims import schema
 from insurance_claims.errors import ClaimsError
+from insurance_claims.scoring.request import Rows, Scores
 
 SUFFIX = ".spool"
 
 Seen = tuple[float, str, bytes, bytes]
-"""Seconds since 1970, request id, rows and scores, as ``packed`` gives them."""
+"""Seconds since 1970, request id, rows and scores, as ``to_bytes`` gives them."""
 
 _SUM = struct.Struct("<I")
 """Checksum of the rest of the record."""
 _HEAD = struct.Struct("<dIII")
 """Seconds since 1970, lengths of request id, rows and scores, which follow."""
 
-
-_NUMBER = np.dtype("<f8")
+NUMBER = np.dtype("<f8")
+"""Of a row, and a score."""
 
 
 class SpoolError(ClaimsError):
@@ -136,18 +136,18 @@ class Spool:
             os.close(self._file)
 
 
-def packed(values: Sequence[Any] | NDArray[np.float64]) -> bytes:
+def to_bytes(values: Rows | Scores) -> bytes:
     """Numbers as a record holds them: 8 bytes each, row by row."""
-    return np.asarray(values, dtype=_NUMBER).tobytes()
+    return np.asarray(values, dtype=NUMBER).tobytes()
 
 
-def unpacked(content: bytes) -> NDArray[np.float64]:
-    """What ``packed`` was given, without its shape.
+def from_bytes(content: bytes) -> NDArray[np.float64]:
+    """What ``to_bytes`` was given, without its shape.
 
     Raises:
         ValueError: these are no such bytes.
     """
-    return np.frombuffer(content, dtype=_NUMBER)
+    return np.frombuffer(content, dtype=NUMBER)
 
 
 def spools(folder: Path) -> list[Path]:

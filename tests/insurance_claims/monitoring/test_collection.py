@@ -31,7 +31,7 @@ from insurance_claims.monitoring.collection import (
     read_settings,
 )
 from insurance_claims.monitoring.conversion import Converted, convert
-from insurance_claims.monitoring.spool import Origin, Spool, bytes_of, packed, spools
+from insurance_claims.monitoring.spool import Origin, Spool, bytes_of, to_bytes, spools
 
 ROW = [column.minimum for column in schema.FEATURES]
 MODEL = ("claims", 3)
@@ -125,7 +125,7 @@ def test_columns_that_must_not_be_kept_are_not_and_not_in_a_spool_either(tmp_pat
     found.answered("two", table, [0.5, 0.5])
     wait_for(lambda: not found._waiting)
     [spool] = spools(tmp_path / ".spool")
-    assert b"two" in spool.read_bytes() and packed([3.7182818]) not in spool.read_bytes()
+    assert b"two" in spool.read_bytes() and to_bytes([3.7182818]) not in spool.read_bytes()
     # What the answer was made of is not touched.
     assert table.tolist() == [told, told]
     assert found.close(20)
@@ -332,7 +332,7 @@ def test_what_a_killed_worker_had_put_aside_is_written_by_the_next_one(
 
 def test_a_torn_end_is_counted_and_what_is_whole_is_kept(collecting: Collecting) -> None:
     spool = Spool(collecting.spool_folder, Origin(*MODEL, ()))
-    spool.append([(1.0, name, packed([ROW]), packed([0.25])) for name in ("one", "two")])
+    spool.append([(1.0, name, to_bytes([ROW]), to_bytes([0.25])) for name in ("one", "two")])
     spool.release()
     [path] = spools(collecting.spool_folder)
     os.truncate(path, spool.size - 1)
@@ -342,11 +342,26 @@ def test_a_torn_end_is_counted_and_what_is_whole_is_kept(collecting: Collecting)
     assert found.dropped == 1
 
 
+@pytest.mark.parametrize("spaces", range(8))
+def test_a_spool_that_holds_no_numbers_is_named_and_stays(
+    collecting: Collecting, spaces: int
+) -> None:
+    spool = Spool(collecting.spool_folder, Origin(*MODEL, ()))
+    body = json.dumps({"data": [ROW]}).encode() + b" " * spaces
+    spool.append([(1.0, "one", body, b'{"result": [0.25]}' + b" " * 6)])
+    spool.release()
+    [path] = spools(collecting.spool_folder)
+    with pytest.raises(CollectionError, match=path.name):
+        list(convert(collecting.spool_folder, open_place(collecting.location)))
+    assert spools(collecting.spool_folder) == [path]
+    assert read(collecting) == []
+
+
 def test_whoever_was_killed_before_a_spool_was_removed_makes_no_doubles(
     collecting: Collecting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = Spool(collecting.spool_folder, Origin(*MODEL, ()))
-    spool.append([(1.0, "one", packed([ROW, ROW]), packed([0.25, 0.5]))])
+    spool.append([(1.0, "one", to_bytes([ROW, ROW]), to_bytes([0.25, 0.5]))])
     spool.release()
     place = open_place(collecting.location)
 
@@ -364,7 +379,7 @@ def test_whoever_was_killed_before_a_spool_was_removed_makes_no_doubles(
 def test_a_spool_that_cannot_be_read_does_not_hold_up_the_others(collecting: Collecting) -> None:
     for origin, name in ((Origin("claims", 1, (), "0"), "old"), (Origin(*MODEL, ()), "new")):
         spool = Spool(collecting.spool_folder, origin)
-        spool.append([(1.0, name, packed([ROW]), packed([0.25]))])
+        spool.append([(1.0, name, to_bytes([ROW]), to_bytes([0.25]))])
         spool.release()
     with pytest.raises(CollectionError, match="version 0 of the schema"):
         list(convert(collecting.spool_folder, open_place(collecting.location)))

@@ -18,13 +18,13 @@ from insurance_claims.monitoring.spool import (
     _lock,
     bytes_of,
     claimed,
-    packed,
+    to_bytes,
     spools,
 )
 
 ORIGIN = Origin("claims", 3, ("ps_ind_01",))
 SEEN: Sequence[Seen] = [
-    (1.5, "one", packed([[1.0, 2.0]]), packed([0.25])),
+    (1.5, "one", to_bytes([[1.0, 2.0]]), to_bytes([0.25])),
     (2.5, "zw\u00f6lf", b"", b"x" * 300),
 ]
 

@@ -18,14 +18,14 @@ from insurance_claims.monitoring.collected import (
     partition,
 )
 from insurance_claims.monitoring.conversion import rows_table
-from insurance_claims.monitoring.spool import Origin, Spool, packed
+from insurance_claims.monitoring.spool import Origin, Spool, to_bytes
 from insurance_claims.monitoring.upkeep import Upkeep, keep_up
 from ml_service.feedback.rows import read_all
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ROW = [column.minimum for column in schema.FEATURES]
-ROWS_SENT = packed([ROW, ROW])
-SCORES = packed([0.25, 0.5])
+ROWS_SENT = to_bytes([ROW, ROW])
+SCORES = to_bytes([0.25, 0.5])
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from insurance_claims import schema
 from insurance_claims.errors import ClaimsError
 from insurance_claims.monitoring.collected import ROWS, open_place, partition
 from insurance_claims.monitoring.conversion import rows_table
-from insurance_claims.monitoring.spool import Origin, Spool, packed
+from insurance_claims.monitoring.spool import Origin, Spool, to_bytes
 from ml_service.cli.app import app
 from ml_service.settings import SettingsError, settings
 
 NOW = datetime.now(UTC)
-ROW = packed([[column.minimum for column in schema.FEATURES]])
+ROW = to_bytes([[column.minimum for column in schema.FEATURES]])
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("MLOPS_COLLECT_SPOOL", raising=False)
     settings.cache_clear()
     before = NOW - timedelta(days=4)
-    seen = [(before.timestamp(), "before", ROW, packed([0.25]))]
+    seen = [(before.timestamp(), "before", ROW, to_bytes([0.25]))]
     name = f"{partition(before.date().isoformat(), 3)}/101500-1.parquet"
     open_place(str(found)).write(name, rows_table(seen, ("claims", 3), frozenset()))
     spool = Spool(found / ".spool", Origin("claims", 3, ()))
-    spool.append([(NOW.timestamp(), "left", ROW, packed([0.25]))])
+    spool.append([(NOW.timestamp(), "left", ROW, to_bytes([0.25]))])
     spool.release()
     yield found
     settings.cache_clear()

@@ -18,7 +18,7 @@ from insurance_claims.data.synthesize import synthesize
 from insurance_claims.model import load_model
 from insurance_claims.monitoring.collected import Place, partition
 from insurance_claims.monitoring.conversion import rows_table
-from insurance_claims.monitoring.spool import packed
+from insurance_claims.monitoring.spool import to_bytes
 from insurance_claims.parameters import load_parameters
 from insurance_claims.registry import ModelVersion
 from ml_service.pipeline import Pipeline
@@ -123,7 +123,7 @@ def collect(
     for start in range(0, rows, _ROWS):
         part = slice(start, start + _ROWS)
         request_id = f"{seed}-{start}"
-        seen.append((at.timestamp(), request_id, packed(values[part]), packed(scores[part])))
+        seen.append((at.timestamp(), request_id, to_bytes(values[part]), to_bytes(scores[part])))
         labels.append(
             pd.DataFrame(
                 {
