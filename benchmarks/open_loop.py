@@ -77,14 +77,16 @@ class Answers:
 
 def in_a_row(parts: Sequence[Answers]) -> Answers:
     """Answers that came one part after another, as if of one run."""
-    begins = np.cumsum([0.0, *(part.seconds for part in parts)])
+    ends = np.cumsum([part.seconds for part in parts])
     return Answers(
-        np.concatenate([part.start + begin for part, begin in zip(parts, begins, strict=False)]),
+        np.concatenate(
+            [part.start + end - part.seconds for part, end in zip(parts, ends, strict=True)]
+        ),
         np.concatenate([part.late_ms for part in parts]),
         np.concatenate([part.latency_ms for part in parts]),
         np.concatenate([part.status for part in parts]),
         np.concatenate([part.retry_after for part in parts]),
-        float(begins[-1]),
+        float(ends[-1]),
     )
 
 

@@ -55,13 +55,14 @@ class Plan:
 
     capacity: int
     soak: float
+    capacity_then: int
     before: float
     overload: float
     interval: float
 
 
-FULL = Plan(capacity=120, soak=600, before=60, overload=120, interval=2)
-QUICK = Plan(capacity=5, soak=20, before=5, overload=60, interval=0.25)
+FULL = Plan(capacity=120, soak=600, capacity_then=10, before=60, overload=120, interval=2)
+QUICK = Plan(capacity=5, soak=20, capacity_then=5, before=5, overload=60, interval=0.25)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _load(plan: Plan, client: Generator, target: Target, supervisor: Supervisor)
     _say(f"capacity: {capacity:,.0f} requests/s; soak of {plan.soak:g} s begins")
     with sampled(processes, plan.interval) as usage:
         soak = client.at_rate(target, SOAK_SHARE * capacity, plan.soak).result()
-    then = _capacity(client, target, max(5, plan.capacity // 12))
+    then = _capacity(client, target, plan.capacity_then)
     _say(f"soak: p99 {soak.quantile(200, 0.99):.1f} ms; capacity: {then:,.0f} requests/s")
     _say(f"overload of {plan.overload:g} s begins in {plan.before:g} s")
     shares = ((SOAK_SHARE, plan.before), (OVERLOAD_SHARE, plan.overload), (SOAK_SHARE, plan.before))

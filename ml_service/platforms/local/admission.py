@@ -48,8 +48,9 @@ class Admission:
         lasted = now - self._began
         if lasted >= period:
             # Where nobody asked for long, what was before that says nothing of now.
-            self._stands = lasted < 2 * period and self._found_standing()
-            self._shortest_before = self._shortest if lasted < 2 * period else 0
+            recent = lasted < 2 * period
+            self._stands = recent and self._found_standing()
+            self._shortest_before = self._shortest if recent else 0
             self._began, self._shortest, self._asked, self._refused = now, in_hand, 0, 0
         self._shortest = min(self._shortest, in_hand)
         admitted = in_hand < self.workers * (STANDING if self._stands else BURST)
